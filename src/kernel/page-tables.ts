@@ -1,0 +1,48 @@
+import type { PageNumber } from '../memory/address.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
+
+/**
+ * What a page-table entry says of its page; the values are those of PAGEMAP_SCAN's categories
+ * (include/uapi/linux/fs.h, Linux 6.7), so nothing is translated on the way.
+ */
+export const PageState = {
+  /** The mapping is registered for asynchronous write-protection. */
+  trackable: 1 << 0,
+  /** Written since it was last protected, or never protected. */
+  written: 1 << 1,
+  file: 1 << 2,
+  present: 1 << 3,
+  /** Not in memory but not nothing: in swap, migrating, or a marker. */
+  swapped: 1 << 4,
+  zero: 1 << 5,
+  huge: 1 << 6,
+} as const
+
+export interface ScanQuery {
+  /** Only pages with all of these states. */
+  readonly all: number
+  /** Only pages with at least one of these; 0 asks for none. */
+  readonly any: number
+  /** The states to report. `all === report === written` with no `any` is the kernel's fast path. */
+  readonly report: number
+  /** Write-protect exactly the reported pages, atomically with the report. */
+  readonly protect: boolean
+  /** Stop at the first mapping that is not registered for asynchronous write-protection. */
+  readonly trackedOnly: boolean
+}
+
+export type ScanOutcome =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'full'; readonly next: PageNumber }
+  | { readonly kind: 'untracked'; readonly at: PageNumber }
+  | { readonly kind: 'gone' }
+
+/** The page tables of one process. */
+export interface PageTables {
+  /**
+   * Appends to `found` the regions of `range` that match, in ascending order; gaps between mappings are skipped.
+   * `full` means `found` has no room left and the scan is to go on from `next`.
+   */
+  scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome
+}

@@ -1,0 +1,80 @@
+import type { Mapping } from '../memory/mapping.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import type { PageTables } from './page-tables.ts'
+import type { TargetMemory } from './target-memory.ts'
+
+/** What only VmFlags in /proc/PID/smaps tells of a mapping, and how much of it is private memory. */
+export interface MappingDetail {
+  readonly dontDump: boolean
+  /** Device memory or kernel-managed pages: never read. */
+  readonly special: boolean
+  readonly hugetlb: boolean
+  /** Left out of a fork, or zeroed in it. */
+  readonly missingInFork: boolean
+  readonly mergeable: boolean
+  /** Whether it holds pages of its own: anonymous ones, present or swapped. */
+  readonly hasAnonymous: boolean
+}
+
+/** The identity of a process for the notes of a core file. */
+export interface ProcessIdentity {
+  readonly pid: number
+  readonly parentPid: number
+  readonly groupId: number
+  readonly sessionId: number
+  readonly uid: number
+  readonly gid: number
+  readonly state: string
+  readonly nice: number
+  readonly flags: number
+  readonly name: string
+  readonly commandLine: string
+}
+
+export interface ThreadTimes {
+  readonly userMicroseconds: number
+  readonly systemMicroseconds: number
+  readonly childrenUserMicroseconds: number
+  readonly childrenSystemMicroseconds: number
+}
+
+/** Writers that write-protection cannot see. */
+export interface HiddenWriters {
+  /** Pages pinned for the kernel or a device (VmPin). */
+  readonly pinnedPages: number
+  /** io_uring's registered buffers, which explain pinned pages. */
+  readonly fixedBuffers: readonly PageRange[]
+  /** Files open for reading with O_DIRECT: their data arrives after the page was marked written, and unseen. */
+  readonly directFiles: number
+}
+
+/** One target process, open. Everything but {@link pageTables} and {@link memory} is read from /proc. */
+export interface Process extends Disposable {
+  readonly pid: number
+  readonly memory: TargetMemory
+  readonly pageTables: PageTables
+  /** The mappings now, in address order. The same array object when nothing changed since the last call. */
+  mappings(): readonly Mapping[]
+  /** Details by first page. Walks the page tables: milliseconds per GiB, never in the pause. */
+  details(): ReadonlyMap<number, MappingDetail>
+  /** Where a shared mapping's object holds data, in pages of the mapping; the whole mapping where that cannot be told. */
+  dataRanges(mapping: Mapping): PageRange[]
+  /** Changes when the file behind the mapping is written with write(2) or truncated; `undefined` when it cannot be told, or was a moment ago. */
+  fileStamp(mapping: Mapping): string | undefined
+  /** Which other processes can write the same memory, by {@link objectKey}. */
+  otherWriters(objects: ReadonlySet<string>): Map<string, number[]>
+  hiddenWriters(): HiddenWriters
+  /** The bits of /proc/PID/coredump_filter. */
+  coredumpFilter(): number
+  auxiliaryVector(): Uint8Array
+  identity(): ProcessIdentity
+  threadTimes(tid: number): ThreadTimes
+  /** Stopped by job control at this moment. */
+  jobStopped(): boolean
+  /** Whether it runs in 32-bit mode. */
+  is32Bit(): boolean
+  /** Memory that no other process maps. Walks the page tables. */
+  privateBytes(): number
+  /** Parent of any process; 0 when it is gone. */
+  parentOf(pid: number): number
+}

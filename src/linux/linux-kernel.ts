@@ -1,0 +1,43 @@
+import { pageShift, type PageShift } from '../memory/address.ts'
+import { assert, TidemarkError } from '../kernel/errors.ts'
+import type { Architecture } from '../kernel/architecture.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import { x86_64 } from './architecture/x86-64.ts'
+import { allocateBlock } from './block.ts'
+import { linuxClock } from './clock.ts'
+import { createOutput } from './output-file.ts'
+import { readProcBytes } from './proc.ts'
+import { openProcess } from './process.ts'
+import { startExtra } from './extra.ts'
+import { linuxTasks } from './tasks.ts'
+import { openUserfault } from './userfault.ts'
+
+/** The running kernel. One for each OS thread that traces: the kernel ties a tracee to the thread that attached to it. */
+export function openLinuxKernel(): Kernel {
+  const shift = runningPageShift()
+  const clock = linuxClock()
+  return {
+    pageShift: shift,
+    architecture: runningArchitecture(),
+    clock,
+    tasks: linuxTasks(() => clock.nowNs(), (ns) => clock.sleepNs(ns)),
+    scratch: allocateBlock(4096),
+    openProcess: (pid, traced) => openProcess(pid, shift, traced),
+    allocate: allocateBlock,
+    openUserfault: (file) => openUserfault(file, shift),
+    startExtra,
+    createOutput,
+  }
+}
+
+function runningArchitecture(): Architecture {
+  if (process.arch === 'x64') return x86_64
+  throw new TidemarkError('unsupported', `tidemark does not know ${process.arch} processors yet`)
+}
+
+/** AT_PAGESZ (6) of our own auxiliary vector. */
+function runningPageShift(): PageShift {
+  const auxv = new BigUint64Array(Uint8Array.from(readProcBytes('/proc/self/auxv') ?? []).buffer)
+  for (let i = 0; i + 1 < auxv.length; i += 2) if (auxv[i] === 6n) return pageShift(Number(auxv[i + 1]))
+  assert(false, 'the auxiliary vector tells the page size')
+}

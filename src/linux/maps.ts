@@ -1,0 +1,95 @@
+import { closeSync, openSync } from 'node:fs'
+import type { PageShift } from '../memory/address.ts'
+import type { Mapping } from '../memory/mapping.ts'
+import type { MappingDetail } from '../kernel/process.ts'
+import { readProc, readWhole } from './proc.ts'
+
+/**
+ * /proc/PID/maps, held open and parsed only when its bytes have changed: in the pause the usual answer
+ * is that they have not.
+ */
+export class MapsFile implements Disposable {
+  readonly #file: number
+  readonly #shift: PageShift
+  #text = Buffer.alloc(0)
+  #mappings: readonly Mapping[] = []
+
+  constructor(pid: number, shift: PageShift) {
+    this.#file = openSync(`/proc/${pid}/maps`, 'r')
+    this.#shift = shift
+  }
+
+  read(): readonly Mapping[] {
+    const bytes = readWhole(this.#file)
+    if (bytes.equals(this.#text)) return this.#mappings
+    this.#text = Buffer.from(bytes)
+    this.#mappings = parseMaps(bytes.toString('utf8'), this.#shift)
+    return this.#mappings
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#file)
+  }
+}
+
+/** `start-end perms offset device inode path`, proc_pid_maps(5). A newline in a path is printed as `\012`. */
+export function parseMaps(text: string, shift: PageShift): Mapping[] {
+  const mappings: Mapping[] = []
+  for (const line of text.split('\n')) {
+    const mapping = parseLine(line, shift)
+    if (mapping !== undefined) mappings.push(mapping)
+  }
+  return mappings
+}
+
+const LINE = /^([0-9a-f]+)-([0-9a-f]+) (.)(.)(.)(.) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+)\s*(.*)$/
+
+function parseLine(line: string, shift: PageShift): Mapping | undefined {
+  const m = LINE.exec(line)
+  if (m === null) return undefined
+  return {
+    start: pageFromHex(m[1]!, shift), end: pageFromHex(m[2]!, shift),
+    readable: m[3] === 'r', writable: m[4] === 'w', executable: m[5] === 'x', shared: m[6] === 's',
+    offset: Number.parseInt(m[7]!, 16), device: m[8]!, inode: Number(m[9]!), path: m[10]!.replaceAll('\\012', '\n'),
+  }
+}
+
+/** Exact for every page-aligned address, [vsyscall]'s too: its trailing zero bits are all a double drops. */
+function pageFromHex(hex: string, shift: PageShift): Mapping['start'] {
+  return (Number.parseInt(hex, 16) / 2 ** shift) as Mapping['start']
+}
+
+const NO_DETAIL: MappingDetail = {
+  dontDump: false, special: false, hugetlb: false, missingInFork: false, mergeable: false, hasAnonymous: false,
+}
+
+/** Reads /proc/PID/smaps: VmFlags (proc_pid_smaps(5)) and how much of each mapping is its own. */
+export function readDetails(pid: number, shift: PageShift): Map<number, MappingDetail> {
+  const details = new Map<number, MappingDetail>()
+  let start = -1
+  let anonymous = false
+  for (const line of (readProc(`/proc/${pid}/smaps`) ?? '').split('\n')) {
+    if (line.startsWith('Anonymous:') || line.startsWith('Swap:') || line.startsWith('Private_Hugetlb:')) {
+      anonymous ||= !/\s0 kB$/.test(line)
+    } else if (line.startsWith('VmFlags:')) {
+      details.set(start, detailOf(line, anonymous))
+    } else if (/^[0-9a-f]+-/.test(line)) {
+      start = pageFromHex(line.slice(0, line.indexOf('-')), shift)
+      anonymous = false
+      details.set(start, NO_DETAIL)
+    }
+  }
+  return details
+}
+
+function detailOf(line: string, hasAnonymous: boolean): MappingDetail {
+  const flags = new Set(line.slice('VmFlags:'.length).trim().split(' '))
+  return {
+    dontDump: flags.has('dd'),
+    special: flags.has('io') || flags.has('pf'),
+    hugetlb: flags.has('ht'),
+    missingInFork: flags.has('dc') || flags.has('wf'),
+    mergeable: flags.has('mg'),
+    hasAnonymous,
+  }
+}

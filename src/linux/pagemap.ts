@@ -1,0 +1,81 @@
+import { closeSync, openSync } from 'node:fs'
+import type { PageNumber, PageShift } from '../memory/address.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
+import type { PageTables, ScanOutcome, ScanQuery } from '../kernel/page-tables.ts'
+import { allocateBlock, getU64, putU64 } from './block.ts'
+import { callFailed, errno } from './errno.ts'
+import { systemCall } from './ffi.ts'
+import { NR } from './system-calls.ts'
+
+/** include/uapi/linux/fs.h, Linux 6.7: `_IOWR('f', 16, struct pm_scan_arg)`, 96 bytes, and its flags. */
+const PAGEMAP_SCAN = 0xc060_6610
+const WP_MATCHING = 1
+const CHECK_WPASYNC = 2
+const ARGUMENT_BYTES = 96
+/** struct page_region: start, end, categories. */
+const REGION_BYTES = 24
+const REGIONS_MAX = 2048
+
+/**
+ * PAGEMAP_SCAN on /proc/PID/pagemap. It needs only permission to read the process, takes no part of the
+ * target's cooperation, and works on another process's file with WP_MATCHING too.
+ */
+export class PagemapFile implements PageTables, Disposable {
+  readonly #file: number
+  readonly #pageBytes: number
+  readonly #block = allocateBlock(ARGUMENT_BYTES + REGIONS_MAX * REGION_BYTES)
+  readonly #words = new Uint32Array(this.#block.bytes.buffer)
+
+  constructor(pid: number, shift: PageShift) {
+    this.#file = openSync(`/proc/${pid}/pagemap`, 'r')
+    this.#pageBytes = 2 ** shift
+  }
+
+  scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome {
+    const words = this.#words
+    let from: number = range.start
+    while (from < range.end) {
+      const room = Math.min(found.capacity - found.length, REGIONS_MAX)
+      if (room === 0) return { kind: 'full', next: from as PageNumber }
+      this.#fillArgument(from, range.end, query, room)
+      const regions = systemCall(NR.ioctl, this.#file, PAGEMAP_SCAN, this.#block.address)
+      const walkEnd = getU64(words, 8) / this.#pageBytes
+      if (regions === -errno.EPERM && query.trackedOnly) return { kind: 'untracked', at: walkEnd as PageNumber }
+      if (regions === -errno.ESRCH) return { kind: 'gone' }
+      if (regions < 0) throw callFailed('scanning page tables', regions)
+      this.#collect(regions, found)
+      if (regions === 0 && walkEnd <= from) return { kind: 'gone' }
+      from = walkEnd
+    }
+    return { kind: 'done' }
+  }
+
+  #fillArgument(from: number, to: number, query: ScanQuery, room: number): void {
+    const words = this.#words
+    words.fill(0, 0, ARGUMENT_BYTES / 4)
+    words[0] = ARGUMENT_BYTES
+    words[2] = (query.protect ? WP_MATCHING : 0) | (query.trackedOnly ? CHECK_WPASYNC : 0)
+    putU64(words, 4, from * this.#pageBytes)
+    putU64(words, 6, to * this.#pageBytes)
+    putU64(words, 10, this.#block.address + ARGUMENT_BYTES)
+    words[12] = room
+    words[18] = query.all
+    words[20] = query.any
+    words[22] = query.report
+  }
+
+  #collect(regions: number, found: RegionList): void {
+    const words = this.#words
+    const shift = this.#pageBytes
+    for (let i = 0; i < regions; i++) {
+      const at = (ARGUMENT_BYTES + i * REGION_BYTES) / 4
+      found.push(getU64(words, at) / shift, getU64(words, at + 2) / shift, words[at + 4]!)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#file)
+    this.#block[Symbol.dispose]()
+  }
+}

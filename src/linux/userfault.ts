@@ -1,0 +1,63 @@
+import type { PageShift } from '../memory/address.ts'
+import type { Userfault } from '../kernel/userfaults.ts'
+import { allocateBlock, putU64 } from './block.ts'
+import { callFailed, errno } from './errno.ts'
+import { systemCall } from './ffi.ts'
+import { NR } from './system-calls.ts'
+
+/** include/uapi/linux/userfaultfd.h */
+export const UFFDIO_API = 0xc018_aa3f
+export const UFFDIO_REGISTER = 0xc020_aa00
+const UFFDIO_UNREGISTER = 0x8010_aa01
+const UFFDIO_WRITEPROTECT = 0xc018_aa06
+export const UFFDIO_API_VERSION = 0xaa
+export const REGISTER_MODE_WP = 2
+/** A multiple of every huge page size but 1 GiB. */
+const UNREGISTER_BYTES = 32 << 20
+/** Linux 6.7; brings WP_UNPOPULATED with it. */
+export const FEATURE_WP_ASYNC = 1 << 15
+
+/**
+ * Takes over a userfaultfd created in the target. With exactly WP_ASYNC and mode WP any kind of mapping can be
+ * registered, private files too, but not kernel-special ones such as [vdso] (since 6.12.105).
+ */
+export function openUserfault(file: number, shift: PageShift): Userfault | 'refused' {
+  const block = allocateBlock(4096)
+  const words = new Uint32Array(block.bytes.buffer)
+  const pageBytes = 2 ** shift
+  const close = (): void => {
+    systemCall(NR.close, file)
+    block[Symbol.dispose]()
+  }
+  words[0] = UFFDIO_API_VERSION
+  words[2] = FEATURE_WP_ASYNC
+  if (systemCall(NR.ioctl, file, UFFDIO_API, block.address) < 0) {
+    close()
+    return 'refused'
+  }
+  return {
+    registerAsync(range) {
+      putU64(words, 0, range.start * pageBytes)
+      putU64(words, 2, (range.end - range.start) * pageBytes)
+      putU64(words, 4, REGISTER_MODE_WP)
+      const result = systemCall(NR.ioctl, file, UFFDIO_REGISTER, block.address)
+      if (result >= 0) return 'registered'
+      if (result === -errno.EBUSY) return 'owned'
+      if (result === -errno.EINVAL || result === -errno.EPERM) return 'refused'
+      if (result === -errno.ESRCH || result === -errno.ENOENT) return 'gone'
+      throw callFailed('registering a mapping', result)
+    },
+    unregister(range) {
+      const pages = UNREGISTER_BYTES / pageBytes
+      for (let start: number = range.start; start < range.end; start += pages) {
+        putU64(words, 0, start * pageBytes)
+        putU64(words, 2, (Math.min(range.end, start + pages) - start) * pageBytes)
+        putU64(words, 4, 0)
+        // First the protection, under the read side of the lock; the rest is then quick. What fails here, close undoes.
+        systemCall(NR.ioctl, file, UFFDIO_WRITEPROTECT, block.address)
+        systemCall(NR.ioctl, file, UFFDIO_UNREGISTER, block.address)
+      }
+    },
+    [Symbol.dispose]: close,
+  }
+}

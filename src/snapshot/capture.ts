@@ -1,0 +1,225 @@
+import type { PageNumber } from '../memory/address.ts'
+import { fillsOnDemand, type Mapping } from '../memory/mapping.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import { RegionList } from '../memory/region-list.ts'
+import type { Block } from '../kernel/block.ts'
+import { TidemarkError } from '../kernel/errors.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { PageSink } from '../kernel/output.ts'
+import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
+import type { MappingDetail, Process } from '../kernel/process.ts'
+import { FileLayout } from './file-layout.ts'
+import { PageFile } from './page-file.ts'
+import { readPages } from './page-reader.ts'
+import { shareOf, type SelectionRules, type Share } from './selection.ts'
+
+/** A mebibyte at a time stays in the processor's cache between the read and the write. */
+const COPY_BYTES = 1 << 20
+/** What the pause may copy without touching the file; more is written straight through. */
+const HOLD_BYTES = 24 << 20
+const REGIONS = 4096
+
+export type DumpEvent =
+  | { readonly kind: 'phase'; readonly phase: 'rehearsing' | 'arming' | 'measuring' | 'pausing' | 'finishing' }
+  | { readonly kind: 'round'; readonly round: number; readonly pages: number; readonly ns: number }
+  | { readonly kind: 'progress'; readonly savedPages: number; readonly populatedPages: number }
+  | { readonly kind: 'warning'; readonly text: string }
+
+export interface Watcher {
+  emit(event: DumpEvent): void
+  /** Throws 'aborted' when the caller has changed their mind. */
+  checkAborted(): void
+}
+
+/** Memory of ours that a dump uses, whatever the size of the target. */
+export class CopyBuffers implements Disposable {
+  readonly bytes = COPY_BYTES + HOLD_BYTES
+  readonly copy: Block
+  readonly hold: Block
+
+  constructor(kernel: Kernel) {
+    this.copy = kernel.allocate(COPY_BYTES)
+    this.hold = kernel.allocate(HOLD_BYTES)
+  }
+
+  [Symbol.dispose](): void {
+    this.copy[Symbol.dispose]()
+    this.hold[Symbol.dispose]()
+  }
+}
+
+/**
+ * The common work of every strategy: which mappings, reading pages, and putting them into the file at once,
+ * or, in the pause, into memory that is already there, to be written when the target runs again.
+ */
+export class Capture {
+  readonly kernel: Kernel
+  readonly process: Process
+  readonly watcher: Watcher
+  readonly layout: FileLayout
+  readonly file: PageFile
+  readonly details: ReadonlyMap<number, MappingDetail>
+  /** Filled by scans, emptied by copies. */
+  readonly found = new RegionList(REGIONS)
+  readonly #rules: SelectionRules
+  readonly #pageBytes: number
+  readonly #batch = new RegionList(COPY_BYTES / 4096)
+  /** Scratch between one copy and the next. */
+  readonly copyBlock: Block
+  readonly #holdBlock: Block
+  readonly #held = new RegionList(HOLD_BYTES / 4096)
+  readonly #heldMappings: Mapping[] = []
+  #heldBytes = 0
+  #copiedPages = 0
+  #populatedPages = 0
+  #lastProgressNs = 0
+
+  constructor(kernel: Kernel, process: Process, output: PageSink, buffers: CopyBuffers, rules: SelectionRules, watcher: Watcher) {
+    this.kernel = kernel
+    this.process = process
+    this.watcher = watcher
+    this.#rules = rules
+    this.#pageBytes = 2 ** kernel.pageShift
+    this.layout = new FileLayout(this.#pageBytes, this.#pageBytes)
+    this.file = new PageFile(this.layout, output, this.#pageBytes)
+    this.details = process.details()
+    this.copyBlock = buffers.copy
+    this.#holdBlock = buffers.hold
+  }
+
+  get copiedPages(): number {
+    return this.#copiedPages
+  }
+
+  share(mapping: Mapping): Share {
+    return shareOf(mapping, this.details.get(mapping.start), this.#rules)
+  }
+
+  expectPages(populated: number): void {
+    this.#populatedPages = populated
+  }
+
+  /** The populated pages of the range, added to {@link found} in pieces; `each` empties it as often as it fills. */
+  forPopulated(source: Process, range: PageRange, each: (regions: RegionList) => void, list = this.found): void {
+    const query = { all: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: false, trackedOnly: false }
+    this.drain((start, found) => source.pageTables.scan({ start, end: range.end }, query, found), range.start, each, list)
+  }
+
+  /** Repeats a scan until it is done, handing on what it found. Returns where it met an untracked mapping, if it did. */
+  drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, each: (regions: RegionList) => void, found = this.found): PageNumber | undefined {
+    for (let at = from; ;) {
+      found.clear()
+      const outcome = scan(at, found)
+      if (outcome.kind === 'gone') throw new TidemarkError('gone', `process ${this.process.pid} ended or executed another program while it was saved`, { pid: this.process.pid })
+      each(found)
+      if (outcome.kind === 'done') return undefined
+      if (outcome.kind === 'untracked') return outcome.at
+      at = outcome.next
+    }
+  }
+
+  /** Every page of a mapping that the image is to hold, as the strategy `take`s it: for anonymous memory the populated ones. */
+  forContents(source: Process, mapping: Mapping, share: Share, take: (regions: RegionList) => void): void {
+    if (share === 'whole' && !fillsOnDemand(mapping)) {
+      this.forPopulated(source, mapping, take)
+      return
+    }
+    this.found.clear()
+    if (share === 'first-page') this.found.push(mapping.start, mapping.start + 1)
+    else if (mapping.shared) for (const range of this.process.dataRanges(mapping)) this.#pushOrTake(range, take)
+    else this.found.push(mapping.start, mapping.end)
+    take(this.found)
+  }
+
+  #pushOrTake(range: PageRange, take: (regions: RegionList) => void): void {
+    if (this.found.push(range.start, range.end)) return
+    take(this.found)
+    this.found.clear()
+    this.found.push(range.start, range.end)
+  }
+
+  /** Reads the regions and writes them to their place in the file; `saved` hears how far that is, a mebibyte at a time. */
+  save(source: Process, mapping: Mapping, regions: RegionList, saved?: (start: number, end: number) => void): void {
+    this.#inBatches(regions, COPY_BYTES, () => {
+      this.#saveBatch(source, mapping)
+      saved?.(this.#batch.starts[0]!, this.#batch.ends[this.#batch.length - 1]!)
+    })
+    this.watcher.checkAborted()
+    const now = this.kernel.clock.nowNs()
+    if (now - this.#lastProgressNs > 100e6) {
+      this.#lastProgressNs = now
+      this.watcher.emit({ kind: 'progress', savedPages: this.#copiedPages, populatedPages: this.#populatedPages })
+    }
+  }
+
+  /** In the pause: reads the regions into memory. Only what does not fit goes to the file at once. */
+  hold(source: Process, mapping: Mapping, regions: RegionList): void {
+    this.#inBatches(regions, COPY_BYTES, () => {
+      const bytes = this.#batch.pageCount() * this.#pageBytes
+      if (this.#heldBytes + bytes > HOLD_BYTES || this.#held.length + this.#batch.length > this.#held.capacity) {
+        this.#saveBatch(source, mapping)
+        return
+      }
+      readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.#holdBlock, this.#heldBytes)
+      if (this.#heldMappings.at(-1) !== mapping) this.#heldMappings.push(mapping)
+      for (let i = 0; i < this.#batch.length; i++) {
+        this.#held.push(this.#batch.starts[i]!, this.#batch.ends[i]!, this.#heldMappings.length - 1)
+      }
+      this.#heldBytes += bytes
+    })
+  }
+
+  /** After the pause: what was held goes to the file. */
+  flushHeld(): void {
+    let at = 0
+    for (let i = 0; i < this.#held.length; i++) {
+      const pages = this.#held.ends[i]! - this.#held.starts[i]!
+      this.file.store(this.#heldMappings[this.#held.states[i]!]!, this.#held.starts[i]!, pages, this.#holdBlock, at)
+      at += pages * this.#pageBytes
+    }
+    this.#copiedPages += at / this.#pageBytes
+    this.#held.clear()
+    this.#heldMappings.length = 0
+    this.#heldBytes = 0
+  }
+
+  /** Pages that an earlier round saved and the target has since dropped. */
+  erase(range: PageRange): void {
+    this.copyBlock.bytes.fill(0, 0, this.#pageBytes)
+    this.file.erase(range, this.copyBlock)
+  }
+
+  #saveBatch(source: Process, mapping: Mapping): void {
+    readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.copyBlock, 0)
+    let at = 0
+    for (let i = 0; i < this.#batch.length; i++) {
+      const pages = this.#batch.ends[i]! - this.#batch.starts[i]!
+      this.file.store(mapping, this.#batch.starts[i]!, pages, this.copyBlock, at)
+      at += pages * this.#pageBytes
+    }
+    this.#copiedPages += at / this.#pageBytes
+  }
+
+  /** Cuts the regions into batches of at most `bytesMax`, in {@link #batch}. */
+  #inBatches(regions: RegionList, bytesMax: number, each: () => void): void {
+    const pagesMax = bytesMax / this.#pageBytes
+    let pages = 0
+    this.#batch.clear()
+    for (let i = 0; i < regions.length; i++) {
+      let start = regions.starts[i]!
+      const end = regions.ends[i]!
+      while (start < end) {
+        const take = Math.min(end - start, pagesMax - pages)
+        this.#batch.push(start, start + take)
+        pages += take
+        start += take
+        if (pages === pagesMax) {
+          each()
+          this.#batch.clear()
+          pages = 0
+        }
+      }
+    }
+    if (pages > 0) each()
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * snapshot/ gets one instant of a running process: stop.ts, fork.ts and precopy.ts behind one interface, auto.ts chooses.
+ * Nothing here prints; it reports by events and by its result.
+ */
+import { addressOf } from '../memory/address.ts'
+import { isFileBacked, type Mapping } from '../memory/mapping.ts'
+import type { Core, CoreSegment } from '../image/elf-core/core.ts'
+import { encodeCore } from '../image/elf-core/encode.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { Output, OutputPlan } from '../kernel/output.ts'
+import { TidemarkError } from '../kernel/errors.ts'
+import type { Process } from '../kernel/process.ts'
+import { takeAuto } from './auto.ts'
+import type { BlindSpot } from './blind-spots.ts'
+import { Capture, CopyBuffers, type Watcher } from './capture.ts'
+import { rehearse } from './rehearsal.ts'
+import { STRATEGIES } from './strategies.ts'
+import type { Moment, StrategyLimits, StrategyName } from './strategy.ts'
+import { describeThread } from './threads.ts'
+
+export interface DumpPlan {
+  readonly pid: number
+  readonly strategy: StrategyName | 'auto'
+  readonly limits: StrategyLimits
+  readonly output: OutputPlan
+  /** Instead of the process's own coredump_filter. */
+  readonly filter: number | undefined
+  /** Bits taken out of the filter. */
+  readonly filterWithout: number
+  readonly dontDumpToo: boolean
+}
+
+/** Counts, sizes and times of a finished dump. Times in nanoseconds, sizes in bytes. */
+export interface DumpResult {
+  readonly pid: number
+  readonly file: string
+  readonly strategy: StrategyName
+  readonly pauseNs: number
+  readonly freezeNs: number
+  readonly armingNs: number
+  readonly totalNs: number
+  readonly roundPages: readonly number[]
+  readonly capturedPages: number
+  readonly dirtyAtPausePages: number
+  readonly zeroPages: number
+  readonly writtenBytes: number
+  readonly fileBytes: number
+  readonly threads: number
+  readonly mappings: number
+  readonly consistency: 'proven' | 'unproven'
+  readonly blindSpots: readonly BlindSpot[]
+  readonly extraMemoryBytesMax: number
+  readonly pauseExceeded: boolean
+}
+
+/** Saves one instant of a process as an ELF core file. Leaves nothing behind under the final name unless it is whole. */
+export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): DumpResult {
+  const start = kernel.clock.nowNs()
+  using process = kernel.openProcess(plan.pid)
+  if (process.is32Bit()) throw new TidemarkError('unsupported', `process ${plan.pid} runs in 32-bit mode`, { pid: plan.pid, hint: 'only 64-bit processes can be saved' })
+  using output = kernel.createOutput(plan.output)
+  using buffers = new CopyBuffers(kernel)
+  rehearse(kernel, buffers, watcher)
+  const filter = (plan.filter ?? process.coredumpFilter()) & ~plan.filterWithout
+  const capture = new Capture(kernel, process, output, buffers, { filter, dontDumpToo: plan.dontDumpToo }, watcher)
+  const { name, moment } = plan.strategy === 'auto'
+    ? takeAuto(capture, plan.limits)
+    : { name: plan.strategy, moment: STRATEGIES[plan.strategy].take(capture, plan.limits) }
+  watcher.emit({ kind: 'phase', phase: 'finishing' })
+  const fileBytes = finish(kernel, process, capture, output, moment)
+  return {
+    pid: plan.pid, file: plan.output.path, strategy: name,
+    pauseNs: Math.round(moment.pauseNs), freezeNs: Math.round(moment.freezeNs), armingNs: Math.round(moment.armingNs),
+    totalNs: Math.round(kernel.clock.nowNs() - start),
+    roundPages: moment.roundPages, capturedPages: capture.file.heldPages, dirtyAtPausePages: moment.dirtyAtPausePages,
+    zeroPages: capture.file.zeroPages, writtenBytes: capture.file.writtenBytes, fileBytes,
+    threads: moment.threads.length, mappings: moment.mappings.length,
+    consistency: moment.blindSpots.length === 0 ? 'proven' : 'unproven', blindSpots: moment.blindSpots,
+    extraMemoryBytesMax: buffers.bytes + moment.extraBytesMax,
+    pauseExceeded: plan.limits.pauseNsMax !== undefined && moment.pauseNs > plan.limits.pauseNsMax,
+  }
+}
+
+/** Writes what a core needs besides pages: the header before them, program headers and notes behind. */
+function finish(kernel: Kernel, process: Process, capture: Capture, output: Output, moment: Moment): number {
+  const identity = process.identity()
+  const core: Core = {
+    machine: kernel.architecture.name,
+    pageBytes: 2 ** kernel.pageShift,
+    process: {
+      pid: identity.pid, ppid: identity.parentPid, pgid: identity.groupId, sid: identity.sessionId, uid: identity.uid, gid: identity.gid,
+      state: identity.state, nice: identity.nice, flags: BigInt(identity.flags), name: identity.name, arguments: identity.commandLine,
+    },
+    threads: leaderFirst(moment, identity.pid).map((thread) => describeThread(process, thread)),
+    auxv: process.auxiliaryVector(),
+    files: moment.mappings.filter(isFileBacked).map((mapping) => ({
+      start: addressOf(mapping.start, kernel.pageShift), end: addressOf(mapping.end, kernel.pageShift),
+      pageOffset: mapping.offset / 2 ** kernel.pageShift, path: mapping.path,
+    })),
+    segments: moment.mappings.flatMap((mapping) => segmentsOf(kernel, capture, mapping)),
+  }
+  const tailOffset = capture.layout.fileBytes
+  const { header, tail } = encodeCore(core, tailOffset)
+  using block = kernel.allocate(header.length + tail.length)
+  block.bytes.set(header)
+  block.bytes.set(tail, header.length)
+  output.write(block, 0, header.length, 0)
+  output.write(block, header.length, tail.length, tailOffset)
+  output.commit(tailOffset + tail.length)
+  return tailOffset + tail.length
+}
+
+function leaderFirst(moment: Moment, pid: number): Moment['threads'] {
+  return moment.threads.toSorted((a, b) => Number(b.tid === pid) - Number(a.tid === pid) || a.tid - b.tid)
+}
+
+/** One segment for each stretch of a mapping that lies in one piece in the file; the rest of it is named, without contents. */
+function segmentsOf(kernel: Kernel, capture: Capture, mapping: Mapping): CoreSegment[] {
+  const pageBytes = 2 ** kernel.pageShift
+  const rights = { readable: mapping.readable, writable: mapping.writable, executable: mapping.executable }
+  const share = capture.share(mapping)
+  const extents = share === 'none' ? [] : capture.layout.within(mapping)
+  const segments: CoreSegment[] = []
+  let at = mapping.start
+  const add = (end: number, filePages: number, fileOffset: number): void => {
+    if (end > at) segments.push({ start: addressOf(at, kernel.pageShift), memoryBytes: (end - at) * pageBytes, fileOffset, fileBytes: filePages * pageBytes, ...rights })
+    at = end as Mapping['start']
+  }
+  for (const extent of extents) {
+    add(extent.start, 0, 0)
+    if (share === 'first-page') add(mapping.end, 1, extent.fileOffset)
+    else add(extent.end, extent.end - extent.start, extent.fileOffset)
+  }
+  add(mapping.end, 0, 0)
+  return segments
+}

@@ -1,0 +1,150 @@
+import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import { RegionList } from '../memory/region-list.ts'
+import type { WpAsyncTracker } from '../tracking/wp-async.ts'
+import type { BlindSpot } from './blind-spots.ts'
+import type { Capture } from './capture.ts'
+import { forecastPrecopyStop } from './forecast.ts'
+import type { StrategyLimits } from './strategy.ts'
+
+export interface Round {
+  readonly pages: number
+  readonly ns: number
+}
+
+/** So few that one more round costs more than it saves. */
+const FEW_PAGES = 48
+/** A round that leaves this share of what the one before left no longer shrinks. */
+const SHRINKS = 0.8
+
+const keyOf = (mapping: Mapping): string => `${mapping.start}-${mapping.end}-${objectKey(mapping)}`
+
+/** The rounds of a pre-copy while the target runs, and what they know of each mapping. */
+export class PrecopyRounds {
+  readonly history: Round[] = []
+  populatedPages = 0
+  readonly #capture: Capture
+  readonly #tracker: WpAsyncTracker
+  readonly #followed = new Map<number, Mapping>()
+  readonly #heads = new Set<string>()
+  /** What fileStamp said before the first page of a file mapping was copied. */
+  readonly #stamps = new Map<string, string | undefined>()
+  readonly #projection = new RegionList(4096)
+
+  constructor(capture: Capture, tracker: WpAsyncTracker) {
+    this.#capture = capture
+    this.#tracker = tracker
+  }
+
+  first(): void {
+    this.#round((mapping) => this.#begin(mapping))
+    this.populatedPages = this.history[0]!.pages
+  }
+
+  another(): void {
+    this.#round((mapping, mappings) => this.#again(mapping, mappings))
+  }
+
+  #round(visit: (mapping: Mapping, mappings: readonly Mapping[]) => void): void {
+    const { kernel, process, watcher } = this.#capture
+    const start = kernel.clock.nowNs()
+    const before = this.#capture.copiedPages
+    const mappings = process.mappings()
+    for (const mapping of mappings) visit(mapping, mappings)
+    const round = { pages: this.#capture.copiedPages - before, ns: kernel.clock.nowNs() - start }
+    this.history.push(round)
+    watcher.emit({ kind: 'round', round: this.history.length, ...round })
+  }
+
+  /** Registers a mapping, marks all it has, and copies it. In this order: what is written while we copy is marked as written. */
+  #begin(mapping: Mapping): void {
+    const capture = this.#capture
+    const share = capture.share(mapping)
+    if (share === 'first-page' && !this.hasHead(mapping)) {
+      this.#heads.add(keyOf(mapping))
+      capture.forContents(capture.process, mapping, share, (regions) => capture.save(capture.process, mapping, regions))
+    }
+    if (share !== 'whole' || this.#tracker.follow(mapping) !== 'followed') return
+    this.#followed.set(mapping.start, mapping)
+    const save = (regions: RegionList): void => capture.save(capture.process, mapping, regions)
+    const file = isFileBacked(mapping)
+    if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
+    capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    if (file) capture.forContents(capture.process, mapping, share, save)
+  }
+
+  #again(mapping: Mapping, mappings: readonly Mapping[]): void {
+    const capture = this.#capture
+    if (capture.share(mapping) !== 'whole') {
+      this.#begin(mapping)
+      return
+    }
+    const aliases = this.aliasesOf(mapping, mappings)
+    const newFrom = capture.drain((start, found) => this.#tracker.takeWritten({ start, end: mapping.end }, found), mapping.start, (regions) => {
+      capture.save(capture.process, mapping, regions)
+      for (const alias of aliases) capture.save(capture.process, alias, this.projected(mapping, regions, alias))
+    })
+    if (newFrom !== undefined) this.#begin(mapping)
+  }
+
+  /** Whether another round is likely to shorten the pause that is to come. */
+  worthAnother(limits: StrategyLimits): boolean {
+    const last = this.history.at(-1)!
+    const before = this.history.at(-2)
+    if (this.history.length >= limits.roundsMax) return false
+    if (before === undefined) return true
+    if (limits.pauseNsMax !== undefined && forecastPrecopyStop(this.populatedPages, this.expectedPages) <= limits.pauseNsMax / 2) return false
+    return last.pages > FEW_PAGES && last.pages < before.pages * SHRINKS
+  }
+
+  /** How many pages the target will have written when it is stopped: as fast as it wrote in the round before the last, for as long as the last took. */
+  get expectedPages(): number {
+    const last = this.history.at(-1)!
+    const before = this.history.at(-2)
+    return before === undefined ? last.pages : Math.min(this.populatedPages, Math.ceil((last.pages / before.ns) * last.ns))
+  }
+
+  isFollowed(mapping: Mapping): boolean {
+    const followed = this.#followed.get(mapping.start)
+    return followed !== undefined
+  }
+
+  hasHead(mapping: Mapping): boolean {
+    return this.#heads.has(keyOf(mapping))
+  }
+
+  /** Shared memory whose object was written with write(2), punched or truncated: no page table tells of that. */
+  isUnreliable(mapping: Mapping): boolean {
+    if (!mapping.shared || !isFileBacked(mapping)) return false
+    const before = this.#stamps.get(keyOf(mapping))
+    return before === undefined || this.#capture.process.fileStamp(mapping) !== before
+  }
+
+  /** Files behind private mappings that changed: their pages that the target has not copied may be of different moments. */
+  changedFiles(mappings: readonly Mapping[]): BlindSpot[] {
+    return mappings.flatMap((mapping) => {
+      const before = mapping.shared ? undefined : this.#stamps.get(keyOf(mapping))
+      if (before === undefined || this.#capture.process.fileStamp(mapping) === before) return []
+      return [{ kind: 'file-changed' as const, mapping, why: 'its file was written while it was saved' }]
+    })
+  }
+
+  /** Other mappings of the same shared object: a write through one shows in no page table of the others. */
+  aliasesOf(mapping: Mapping, mappings: readonly Mapping[]): Mapping[] {
+    if (!mapping.shared || mapping.inode === 0) return []
+    return mappings.filter((other) => other !== mapping && other.shared && objectKey(other) === objectKey(mapping) && this.#capture.share(other) === 'whole')
+  }
+
+  /** The same pages of the object as seen through another mapping. Valid until the next call. */
+  projected(mapping: Mapping, regions: RegionList, alias: Mapping): RegionList {
+    const list = this.#projection
+    const pageBytes = 2 ** this.#capture.kernel.pageShift
+    const shift = alias.start - mapping.start + (mapping.offset - alias.offset) / pageBytes
+    list.clear()
+    for (let i = 0; i < regions.length; i++) {
+      const start = Math.max(alias.start, regions.starts[i]! + shift)
+      const end = Math.min(alias.end, regions.ends[i]! + shift)
+      if (start < end) list.push(start, end)
+    }
+    return list
+  }
+}
