@@ -5,4 +5,9 @@ export interface Clock {
   sleepNs(ns: number): void
   /** Lets another task run first if one waits for this processor. */
   yield(): void
+  /**
+   * While on, no ordinary task takes this processor from us: a thread just let go would otherwise run first
+   * and keep the others waiting. Never on while we wait for anybody. Without the privilege, nothing happens.
+   */
+  urgent(on: boolean): void
 }

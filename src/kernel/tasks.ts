@@ -20,13 +20,6 @@ export interface TraceOptions {
   readonly suspendSeccomp: boolean
 }
 
-export interface Activity {
-  /** On the clock of the port, to some microseconds. */
-  readonly lastRanNs: number
-  /** How often the thread has gone to sleep: unchanged means it has slept ever since. */
-  readonly sleeps: number
-}
-
 export type SeizeOutcome = 'seized' | 'gone' | 'not-permitted'
 
 /** Control over threads. All calls of one session come from one OS thread: the kernel accepts no other. */
@@ -59,8 +52,10 @@ export interface Tasks {
   rseqAbort(tid: number, pc: bigint): bigint | undefined
   /** Copies an open file of another task into our process. */
   takeFile(pid: number, fd: number): number
-  /** When the thread last ran; `undefined` where the kernel does not tell. */
-  activity(tid: number): Activity | undefined
+  /** How often the thread has gone to sleep: unchanged means it has slept ever since. `undefined` where the kernel does not tell. */
+  sleepCount(tid: number): number | undefined
+  /** When the thread last ran, on the clock of the port, to a millisecond. Not for the pause: it may ask on another processor. */
+  lastRanNs(tid: number): number | undefined
   /** Why a thread that cannot be seized cannot be. */
   whyRefused(pid: number, tid: number): 'ended' | 'kernel-worker' | 'forbidden'
   /** The system call a sleeping thread is in; `undefined` when it runs or the kernel does not tell. */

@@ -3,12 +3,19 @@ import { allocateBlock, putU64 } from './block.ts'
 import { systemCall } from './ffi.ts'
 import { NR } from './system-calls.ts'
 
+const SCHED_OTHER = 0
+const SCHED_FIFO = 1
+
 /** CLOCK_MONOTONIC through Node; sleeping through the kernel, which blocks this thread and nothing else. */
 export function linuxClock(): Clock {
   const request = allocateBlock(16)
   const words = new Uint32Array(request.bytes.buffer)
   return {
     yield: () => void systemCall(NR.schedYield),
+    urgent(on) {
+      words[0] = on ? 1 : 0
+      systemCall(NR.schedSetscheduler, 0, on ? SCHED_FIFO : SCHED_OTHER, request.address)
+    },
     nowNs: () => performance.now() * 1e6,
     sleepNs(ns) {
       putU64(words, 0, Math.floor(ns / 1e9))

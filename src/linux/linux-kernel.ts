@@ -36,7 +36,7 @@ function runningArchitecture(): Architecture {
 }
 
 /** AT_PAGESZ (6) of our own auxiliary vector. */
-function runningPageShift(): PageShift {
+export function runningPageShift(): PageShift {
   const auxv = new BigUint64Array(Uint8Array.from(readProcBytes('/proc/self/auxv') ?? []).buffer)
   for (let i = 0; i + 1 < auxv.length; i += 2) if (auxv[i] === 6n) return pageShift(Number(auxv[i + 1]))
   assert(false, 'the auxiliary vector tells the page size')

@@ -1,10 +1,11 @@
 import { TidemarkError } from '../kernel/errors.ts'
 import type { Block } from '../kernel/block.ts'
-import type { Activity, SeizeOutcome, TaskStatus, Tasks, TraceOptions } from '../kernel/tasks.ts'
+import type { SeizeOutcome, TaskStatus, Tasks, TraceOptions } from '../kernel/tasks.ts'
 import { allocateBlock, getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
 import { listProc, readProc, readStat, statusLine } from './proc.ts'
+import { schedField, SchedulerClock } from './scheduler-clock.ts'
 import { NR } from './system-calls.ts'
 
 /** include/uapi/linux/ptrace.h. The newest, GET_RSEQ_CONFIGURATION, is of Linux 5.13. */
@@ -22,13 +23,12 @@ const WALL = 0x4000_0000
 const PF_IO_WORKER = 0x10
 const PF_USER_WORKER = 0x4000
 
-/** How this room's clock and the scheduler's differ is measured against a thread that has just been asleep: ourselves. */
 export function linuxTasks(nowNs: () => number, sleepNs: (ns: number) => void): Tasks {
   const scratch = allocateBlock(4096)
   const words = new Uint32Array(scratch.bytes.buffer)
   const longs = new BigUint64Array(scratch.bytes.buffer)
   const bytes = new DataView(scratch.bytes.buffer)
-  let schedulerAheadNs: number | undefined
+  const schedulerClock = new SchedulerClock(nowNs, sleepNs)
 
   const ptrace = (request: number, tid: number, address = 0, data = 0): number =>
     systemCall(NR.ptrace, request, tid, address, data)
@@ -131,17 +131,8 @@ export function linuxTasks(nowNs: () => number, sleepNs: (ns: number) => void): 
       return file
     },
 
-    activity(tid): Activity | undefined {
-      if (schedulerAheadNs === undefined) {
-        // A thread that has just woken has been accounted for at this very moment.
-        sleepNs(100_000)
-        const own = readActivity('self')
-        if (own === undefined) return undefined
-        schedulerAheadNs = own.lastRanNs - nowNs()
-      }
-      const raw = readActivity(`${tid}`)
-      return raw && { lastRanNs: raw.lastRanNs - schedulerAheadNs, sleeps: raw.sleeps }
-    },
+    sleepCount: (tid) => schedField(tid, 'nr_voluntary_switches'),
+    lastRanNs: (tid) => schedulerClock.lastRanNs(tid),
 
     whyRefused(pid, tid) {
       const fields = readStat(`/proc/${pid}/task/${tid}/stat`)?.fields
@@ -188,17 +179,6 @@ function decodeStatus(status: number): TaskStatus {
   if (event !== 0) return { kind: 'other-event' }
   if (signal === (SIGTRAP | 0x80)) return { kind: 'syscall' }
   return { kind: 'signal', signal }
-}
-
-/**
- * /proc/TID/sched (CONFIG_SCHED_DEBUG until 6.14, always since): se.exec_start is when the scheduler last
- * charged the thread for running, so for a sleeper when it fell asleep, in milliseconds of the scheduler's clock.
- */
-function readActivity(tid: string): Activity | undefined {
-  const text = readProc(tid === 'self' ? '/proc/thread-self/sched' : `/proc/${tid}/sched`)
-  const ran = text?.match(/^se\.exec_start\s*:\s*([\d.]+)/m)?.[1]
-  const sleeps = text?.match(/^nr_voluntary_switches\s*:\s*(\d+)/m)?.[1]
-  return ran === undefined || sleeps === undefined ? undefined : { lastRanNs: Number(ran) * 1e6, sleeps: Number(sleeps) }
 }
 
 export function tracerOf(pid: number): number {

@@ -2,7 +2,7 @@
  * snapshot/ gets one instant of a running process: stop.ts, fork.ts and precopy.ts behind one interface, auto.ts chooses.
  * Nothing here prints; it reports by events and by its result.
  */
-import { addressOf } from '../memory/address.ts'
+import { addressOf, formatAddress } from '../memory/address.ts'
 import { isFileBacked, type Mapping } from '../memory/mapping.ts'
 import type { Core, CoreSegment } from '../image/elf-core/core.ts'
 import { encodeCore } from '../image/elf-core/encode.ts'
@@ -30,6 +30,13 @@ export interface DumpPlan {
   readonly dontDumpToo: boolean
 }
 
+export interface Unproven {
+  readonly kind: BlindSpot['kind']
+  /** The mapping concerned, addresses as `0x` and 16 hex digits; absent when the whole process is. */
+  readonly mapping?: { readonly start: string; readonly end: string; readonly path: string }
+  readonly why: string
+}
+
 /** Counts, sizes and times of a finished dump. Times in nanoseconds, sizes in bytes. */
 export interface DumpResult {
   readonly pid: number
@@ -48,7 +55,8 @@ export interface DumpResult {
   readonly threads: number
   readonly mappings: number
   readonly consistency: 'proven' | 'unproven'
-  readonly blindSpots: readonly BlindSpot[]
+  /** What in the image may not be of the one instant; empty when it is proven. */
+  readonly unproven: readonly Unproven[]
   readonly extraMemoryBytesMax: number
   readonly pauseExceeded: boolean
 }
@@ -75,10 +83,16 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
     roundPages: moment.roundPages, capturedPages: capture.file.heldPages, dirtyAtPausePages: moment.dirtyAtPausePages,
     zeroPages: capture.file.zeroPages, writtenBytes: capture.file.writtenBytes, fileBytes,
     threads: moment.threads.length, mappings: moment.mappings.length,
-    consistency: moment.blindSpots.length === 0 ? 'proven' : 'unproven', blindSpots: moment.blindSpots,
+    consistency: moment.blindSpots.length === 0 ? 'proven' : 'unproven', unproven: moment.blindSpots.map((spot) => describeBlindSpot(kernel, spot)),
     extraMemoryBytesMax: buffers.bytes + moment.extraBytesMax,
     pauseExceeded: plan.limits.pauseNsMax !== undefined && moment.pauseNs > plan.limits.pauseNsMax,
   }
+}
+
+function describeBlindSpot({ pageShift }: Kernel, { kind, mapping, why }: BlindSpot): Unproven {
+  if (mapping === undefined) return { kind, why }
+  const start = formatAddress(addressOf(mapping.start, pageShift))
+  return { kind, mapping: { start, end: formatAddress(addressOf(mapping.end, pageShift)), path: mapping.path }, why }
 }
 
 /** Writes what a core needs besides pages: the header before them, program headers and notes behind. */

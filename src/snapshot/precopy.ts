@@ -84,6 +84,7 @@ class LastStop {
 
   take(stopped: Stopped) {
     const { kernel, process } = this.#capture
+    kernel.clock.urgent(true)
     const mappings = process.mappings()
     for (const mapping of mappings) this.#takeMapping(mapping, mappings)
     for (const range of this.#always) {

@@ -5,7 +5,7 @@
 import { TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Registers } from '../kernel/architecture.ts'
-import type { Activity, TaskStatus } from '../kernel/tasks.ts'
+import type { TaskStatus } from '../kernel/tasks.ts'
 
 export interface FreezeOptions {
   /** How long to wait for the last thread to stop before giving up and letting all run on. */
@@ -18,8 +18,10 @@ export interface FrozenThread {
   readonly tid: number
   /** Held by job control: released, it stays stopped. */
   readonly jobStopped: boolean
-  /** As the kernel shows them while the thread is stopped. */
+  /** As the kernel shows them while the thread is stopped: what belongs into an image. */
   readonly registers: Registers
+  /** What it will run on with: the same, but for a system call that our stop broke off and that is to be made again. */
+  resume: Registers
   /** On its way home by the lifeline: its registers are no longer ours to touch. */
   onLifeline: boolean
 }
@@ -60,7 +62,7 @@ export class Stopped {
   readonly #pending = new Set<number>()
   readonly #known = new Set<number>()
   /** Threads asleep in a call with a timeout, as they were before we woke them. */
-  readonly #sleepers = new Map<number, Activity>()
+  readonly #sleepers = new Map<number, { readonly sleeps: number; readonly sinceNs: number }>()
   /** Of these, the ones that had slept in that call ever since: when it began. */
   readonly #asleepSinceNs = new Map<number, number>()
 
@@ -141,8 +143,11 @@ export class Stopped {
     if (status.kind === 'trap' || status.kind === 'group-stop') {
       this.#pending.delete(tid)
       const registers = readGeneral(this.#kernel, tid)
+      if (registers === undefined) return
       this.#noteSleep(tid)
-      if (registers !== undefined) this.threads.push({ tid, jobStopped: status.kind === 'group-stop', registers, onLifeline: false })
+      const thread = { tid, jobStopped: status.kind === 'group-stop', registers, resume: registers, onLifeline: false }
+      this.threads.push(thread)
+      this.#hideInterruption(thread)
     } else if (status.kind === 'gone') {
       this.#pending.delete(tid)
     } else {
@@ -163,8 +168,9 @@ export class Stopped {
     for (const tid of tasks.threads(this.pid)) {
       const call = tasks.currentCall(tid)
       if (call === undefined || !architecture.timedCalls.has(call)) continue
-      const activity = tasks.activity(tid)
-      if (activity !== undefined) this.#sleepers.set(tid, activity)
+      const sleeps = tasks.sleepCount(tid)
+      const sinceNs = tasks.lastRanNs(tid)
+      if (sleeps !== undefined && sinceNs !== undefined) this.#sleepers.set(tid, { sleeps, sinceNs })
     }
   }
 
@@ -172,29 +178,35 @@ export class Stopped {
   release(): void {
     const { tasks, clock } = this.#kernel
     for (const thread of this.threads) if (!thread.onLifeline) this.#hideInterruption(thread)
+    clock.urgent(true)
     for (const { tid } of this.threads) tasks.detach(tid, 0)
+    this.releasedNs = clock.nowNs()
+    clock.urgent(false)
     // Those that never stopped stay seized until this OS thread ends, which frees them without a trace.
     this.threads.length = 0
-    this.releasedNs = clock.nowNs()
   }
 
   /**
    * epoll_wait and its kin return EINTR for a stop that no signal explains. Unless a signal really waits, the call
    * is made again, with what is left of its timeout where the thread has slept in it undisturbed until we came.
+   * Done as soon as the thread has stopped, lest it sees the EINTR when we are killed; and again when it is let go,
+   * since by then time has passed and a signal may have come.
    */
   #hideInterruption(thread: FrozenThread): void {
     const { tasks, architecture } = this.#kernel
     if (!architecture.wasInterrupted(thread.registers)) return
-    if (tasks.signalPending(thread.tid, tasks.readSignalMask(thread.tid))) return
-    const registers = thread.registers.slice()
-    if (architecture.rewindInterrupted(registers, this.#blockedNs(thread.tid))) writeGeneral(this.#kernel, thread.tid, registers)
+    const resume = thread.registers.slice()
+    const signalled = tasks.signalPending(thread.tid, tasks.readSignalMask(thread.tid))
+    if (!signalled) architecture.rewindInterrupted(resume, this.#blockedNs(thread.tid))
+    thread.resume = resume
+    writeGeneral(this.#kernel, thread.tid, resume)
   }
 
   /** One sleep more than before: the stop we hold it in. Any further one means that it was a later call that we interrupted. */
   #noteSleep(tid: number): void {
     const before = this.#sleepers.get(tid)
-    if (before !== undefined && this.#kernel.tasks.activity(tid)?.sleeps === before.sleeps + 1) {
-      this.#asleepSinceNs.set(tid, before.lastRanNs)
+    if (before !== undefined && this.#kernel.tasks.sleepCount(tid) === before.sleeps + 1) {
+      this.#asleepSinceNs.set(tid, before.sinceNs)
     }
   }
 

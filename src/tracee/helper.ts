@@ -90,8 +90,11 @@ function layLifeline(kernel: Kernel, process: Process): Place {
 function homeRegisters(kernel: Kernel, thread: FrozenThread): Registers {
   const { architecture, tasks } = kernel
   const abort = tasks.rseqAbort(thread.tid, architecture.programCounter(thread.registers))
-  if (abort !== undefined) architecture.setProgramCounter(thread.registers, abort)
-  return thread.registers
+  if (abort !== undefined) {
+    thread.resume = thread.resume.slice()
+    architecture.setProgramCounter(thread.resume, abort)
+  }
+  return thread.resume
 }
 
 function giveBirth(kernel: Kernel, tid: number, home: Registers, place: Place): number {
@@ -178,7 +181,7 @@ function comeHome(kernel: Kernel, thread: FrozenThread, mask: bigint): void {
   // In this stop, as in the one it came from, the kernel still restarts an interrupted call when it lets the thread go.
   awaitStop(kernel, thread.tid, 'trap')
   tasks.writeSignalMask(thread.tid, mask)
-  writeGeneral(kernel, thread.tid, thread.registers)
+  writeGeneral(kernel, thread.tid, thread.resume)
   tasks.setOptions(thread.tid, { syscalls: false, clones: false, killOnExit: false, suspendSeccomp: false })
   thread.onLifeline = false
 }

@@ -1,0 +1,141 @@
+/**
+ * tidemark as a library: see what a running Linux process writes, keep any moment of it.
+ * Everything is asynchronous here and happens in a worker thread; nothing blocks the caller.
+ *
+ * ```ts
+ * import { attach, capabilities, dump } from 'tidemark'
+ * const result = await dump(4242, { output: 'app.core', pauseNsMax: 5e6 })
+ * ```
+ */
+import { TidemarkError } from './kernel/errors.ts'
+import type { Capabilities } from './linux/capabilities.ts'
+import { Session } from './session.ts'
+import type { DumpEvent } from './snapshot/capture.ts'
+import type { DumpPlan, DumpResult, Unproven } from './snapshot/dump.ts'
+import type { StrategyName } from './snapshot/strategy.ts'
+import type { TargetDescription } from './target-view.ts'
+
+export { formatAddress, address, type Address, type PageNumber, type PageShift } from './memory/address.ts'
+export type { Mapping } from './memory/mapping.ts'
+export { isTidemarkError, TidemarkError, type ErrorCode } from './kernel/errors.ts'
+export { FilterBit } from './snapshot/selection.ts'
+export { decodeCore } from './image/elf-core/decode.ts'
+export { readCoreMemory } from './image/elf-core/read-core-memory.ts'
+export type { Core, CoreThread, CoreSegment } from './image/elf-core/core.ts'
+export type { CoreSource } from './image/elf-core/core-source.ts'
+export type { Capabilities, Capability } from './linux/capabilities.ts'
+export type { DumpEvent, DumpResult, Unproven, StrategyName, TargetDescription }
+
+export interface DumpOptions {
+  /** Where the core file goes; `-` is standard output. Needed. */
+  readonly output: string
+  /** Replace a file of that name. Default: refuse. */
+  readonly replace?: boolean
+  /** Default 'auto': measures the target for 50 ms and takes the cheapest that meets `pauseNsMax`. */
+  readonly strategy?: StrategyName | 'auto'
+  /** Nanoseconds the target may stand still. Default: as short as it gets. */
+  readonly pauseNsMax?: number
+  /** When that cannot be kept: 'abort' (default) before the target is stopped, or 'proceed'. */
+  readonly onPauseExceeded?: 'abort' | 'proceed'
+  /** Rounds of pre-copy at most. Default 12. */
+  readonly roundsMax?: number
+  /** Bits of {@link FilterBit} instead of the process's own coredump_filter. */
+  readonly filter?: number
+  /** Bits to take out of the filter. */
+  readonly filterWithout?: number
+  /** Save what the program marked with MADV_DONTDUMP too. Default: no. */
+  readonly dontDumpToo?: boolean
+  /** Nanoseconds to wait for a thread to stop. Default 1e9. */
+  readonly freezeTimeoutNs?: number
+  /** Gives up as soon as it can, the target running on and no file left behind. */
+  readonly signal?: AbortSignal
+  /** Hears of progress: phases, rounds, pages saved. */
+  readonly onEvent?: (event: DumpEvent) => void
+}
+
+/**
+ * Saves one instant of a running process as an ELF core file.
+ *
+ * Errors are {@link TidemarkError}s: 'usage', 'not-permitted', 'unsupported' (this kernel cannot), 'gone' (the process),
+ * 'pause-exceeded' (before the target was stopped), 'timed-out' (a thread would not stop), 'aborted', 'failed'.
+ */
+export async function dump(pid: number, options: DumpOptions): Promise<DumpResult> {
+  await using session = new Session()
+  return await dumpIn(session, pid, options)
+}
+
+function dumpIn(session: Session, pid: number, options: DumpOptions): Promise<DumpResult> {
+  return session.request({ kind: 'dump', plan: planOf(pid, options) }, { signal: options.signal, onEvent: options.onEvent })
+}
+
+function planOf(pid: number, options: DumpOptions): DumpPlan {
+  requireCount('pid', pid, 1)
+  if (options.pauseNsMax !== undefined && !(options.pauseNsMax > 0)) {
+    throw new TidemarkError('usage', `a pause of ${options.pauseNsMax} ns cannot be kept`, { hint: 'every snapshot stops the target for a moment; a fraction of a millisecond is the least' })
+  }
+  if (options.roundsMax !== undefined) requireCount('roundsMax', options.roundsMax, 1)
+  return {
+    pid,
+    strategy: options.strategy ?? 'auto',
+    limits: {
+      pauseNsMax: options.pauseNsMax, onPauseExceeded: options.onPauseExceeded ?? 'abort',
+      roundsMax: options.roundsMax ?? 12, freezeTimeoutNs: options.freezeTimeoutNs ?? 1e9,
+    },
+    output: { path: options.output, replace: options.replace ?? false },
+    filter: options.filter,
+    filterWithout: options.filterWithout ?? 0,
+    dontDumpToo: options.dontDumpToo ?? false,
+  }
+}
+
+function requireCount(name: string, value: number, least: number): void {
+  if (!Number.isSafeInteger(value) || value < least) throw new TidemarkError('usage', `${name} must be a whole number from ${least} on, not ${value}`)
+}
+
+/** A process to ask several things of, over one worker. Being attached stops nothing. */
+export class Target implements AsyncDisposable {
+  readonly pid: number
+  readonly #session: Session
+
+  /** @internal Use {@link attach}. */
+  constructor(pid: number, session: Session) {
+    this.pid = pid
+    this.#session = session
+  }
+
+  describe(): Promise<TargetDescription> {
+    return this.#session.request({ kind: 'describe', pid: this.pid })
+  }
+
+  /** Bytes of its memory as it runs; fewer than asked where it ends. At most 64 MiB at once. */
+  read(from: bigint, length: number): Promise<Uint8Array> {
+    return this.#session.request({ kind: 'read', pid: this.pid, address: from, length })
+  }
+
+  dump(options: DumpOptions): Promise<DumpResult> {
+    return dumpIn(this.#session, this.pid, options)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session[Symbol.asyncDispose]()
+  }
+}
+
+/** Opens a process, after making sure that it can be a target. Errors as {@link dump}. */
+export async function attach(pid: number): Promise<Target> {
+  requireCount('pid', pid, 1)
+  const session = new Session()
+  try {
+    await session.request({ kind: 'describe', pid })
+    return new Target(pid, session)
+  } catch (error) {
+    await session[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** What this kernel, this machine and this user can do, found by trying each thing on memory and children of our own. */
+export async function capabilities(): Promise<Capabilities> {
+  await using session = new Session()
+  return await session.request({ kind: 'capabilities' })
+}

@@ -1,0 +1,93 @@
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { addressOf, type PageShift } from '../../memory/address.ts'
+import type { Mapping } from '../../memory/mapping.ts'
+import type { Capability } from '../capabilities.ts'
+import { allocateBlock, getU64, putU64 } from '../block.ts'
+import { callFailed, errno, errnoName } from '../errno.ts'
+import { systemCall } from '../ffi.ts'
+import { parseMaps } from '../maps.ts'
+import { readProc } from '../proc.ts'
+import { NR } from '../system-calls.ts'
+import { attempt, fails, works, type Outcome } from './attempt.ts'
+import { memoryFile } from './sample.ts'
+import { howToTrace, type Situation } from './situation.ts'
+
+export function probeReading(child: number, shift: PageShift, situation: Situation): Capability[] {
+  const group = 'reading'
+  const trace = howToTrace(situation)
+  const onMapping = (body: (mapping: Mapping) => Outcome) => (): Outcome => {
+    const mapping = parseMaps(readProc(`/proc/${child}/maps`) ?? '', shift).find(({ readable, path }) => readable && path.startsWith('/'))
+    return mapping === undefined ? fails(`/proc/${child}/maps of a child of ours tells nothing`) : body(mapping)
+  }
+  return [
+    attempt({
+      name: 'process-vm-readv', group, title: 'Read memory fast (process_vm_readv)',
+      remedy: `nothing can be saved without it; needs CONFIG_CROSS_MEMORY_ATTACH, and to be allowed to trace; ${trace}`,
+      body: onMapping((mapping) => readFast(child, mapping, shift)),
+    }),
+    attempt({
+      name: 'proc-mem', group, title: 'Read memory whatever its protection (/proc/PID/mem)',
+      remedy: `nothing can be saved without it; ${trace}`,
+      body: onMapping((mapping) => readWhateverProtection(child, mapping, shift)),
+    }),
+    attempt({
+      name: 'map-files', group, title: 'Open what is mapped (/proc/PID/map_files)',
+      remedy: 'holes of shared memory are read too, and filled; needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: run as root, or docker run --cap-add CHECKPOINT_RESTORE',
+      body: onMapping((mapping) => openMapped(child, mapping, shift)),
+    }),
+    attempt({
+      name: 'cachestat', group, title: 'Tell cached from swapped shared memory (cachestat)',
+      remedy: 'shared memory that is swapped out cannot be told from a hole; needs Linux 6.5, and a container that allows it',
+      body: () => countCached(shift),
+    }),
+  ]
+}
+
+function readFast(pid: number, mapping: Mapping, shift: PageShift): Outcome {
+  using block = allocateBlock(4096)
+  const words = new Uint32Array(block.bytes.buffer)
+  const length = 64
+  putU64(words, 0, block.address + 1024)
+  putU64(words, 2, length)
+  putU64(words, 4, Number(addressOf(mapping.start, shift)))
+  putU64(words, 6, length)
+  const read = systemCall(NR.processVmReadv, pid, block.address, 1, block.address + 16, 1, 0)
+  if (read < 0) return fails(`process_vm_readv of a child of ours: ${errnoName(read)}`)
+  return read === length ? works() : fails(`process_vm_readv read ${read} of ${length} bytes`)
+}
+
+/** Opened for writing too, as for a dump. */
+function readWhateverProtection(pid: number, mapping: Mapping, shift: PageShift): Outcome {
+  const file = openSync(`/proc/${pid}/mem`, 'r+')
+  try {
+    const read = readSync(file, Buffer.alloc(64), 0, 64, addressOf(mapping.start, shift))
+    return read === 64 ? works() : fails(`read ${read} of 64 bytes`)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function openMapped(pid: number, mapping: Mapping, shift: PageShift): Outcome {
+  const hex = (page: Mapping['start']): string => addressOf(page, shift).toString(16)
+  closeSync(openSync(`/proc/${pid}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`, 'r'))
+  return works()
+}
+
+/** struct cachestat_range { off, len } in, struct cachestat { nr_cache, … } out. */
+function countCached(shift: PageShift): Outcome {
+  const pageBytes = 2 ** shift
+  const file = memoryFile(pageBytes)
+  try {
+    writeSync(file, 'x')
+    using block = allocateBlock(4096)
+    const words = new Uint32Array(block.bytes.buffer)
+    putU64(words, 2, pageBytes)
+    const result = systemCall(NR.cachestat, file, block.address, block.address + 1024, 0)
+    if (result === -errno.ENOSYS) return fails('ENOSYS: this kernel does not have it, or a filter hides it')
+    if (result < 0) throw callFailed('cachestat', result)
+    const cached = getU64(words, 256)
+    return cached === 1 ? works() : fails(`cachestat counts ${cached} pages where 1 is`)
+  } finally {
+    closeSync(file)
+  }
+}

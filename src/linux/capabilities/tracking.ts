@@ -1,0 +1,129 @@
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
+import type { PageShift } from '../../memory/address.ts'
+import { RegionList } from '../../memory/region-list.ts'
+import { PageState, type ScanQuery } from '../../kernel/page-tables.ts'
+import type { Userfault } from '../../kernel/userfaults.ts'
+import type { Capability } from '../capabilities.ts'
+import { PagemapFile } from '../pagemap.ts'
+import { openUserfault } from '../userfault.ts'
+import { attempt, fails, refusalOf, works, type Outcome } from './attempt.ts'
+import { SAMPLES, type Sample } from './sample.ts'
+import { howToTrace, type Situation } from './situation.ts'
+
+type Open = (() => number) | undefined
+
+const NEEDS_WP_ASYNC = 'Linux 6.7 with CONFIG_PTE_MARKER_UFFD_WP (arm64: 6.10)'
+/** Documentation/admin-guide/mm/pagemap.rst: bit 55 of an entry, so bit 23 of its upper half. */
+const SOFT_DIRTY_UPPER = 1 << 23
+
+export function probeTracking(open: Open, shift: PageShift, situation: Situation): Capability[] {
+  const group = 'tracking'
+  const kind = (name: string, what: string, map: (shift: PageShift) => Sample): Capability => attempt({
+    name: `wp-async-${name}`, group, title: `Follow writes to ${what} (WP_ASYNC)`,
+    remedy: `a live dump copies such memory in the pause; needs ${NEEDS_WP_ASYNC}`,
+    body: () => followWrites(open, map, shift, situation),
+  })
+  return [
+    attempt({
+      name: 'pagemap-scan', group, title: 'Scan page tables (PAGEMAP_SCAN)',
+      remedy: 'no dump at all: needs Linux 6.7 with CONFIG_PROC_PAGE_MONITOR', body: () => scanOwn(shift),
+    }),
+    kind('anon', 'anonymous memory', SAMPLES.anon),
+    kind('private-file', 'private file mappings', SAMPLES.privateFile),
+    kind('shared-file', 'shared file mappings', SAMPLES.sharedFile),
+    kind('shmem', 'shared memory (memfd)', SAMPLES.shmem),
+    kind('hugetlb', 'hugetlb pages', mapHugetlb),
+    attempt({
+      name: 'soft-dirty', group, title: 'Follow writes without userfaultfd (soft-dirty)',
+      remedy: 'memory that another userfaultfd owns is copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirty(shift),
+    }),
+  ]
+}
+
+function scanOwn(shift: PageShift): Outcome {
+  using sample = SAMPLES.anon(shift)
+  const present = scan(sample, { all: PageState.present, any: 0, report: PageState.present, protect: false, trackedOnly: false }, shift)
+  return present === 1 ? works() : fails(`the scan found ${present} pages where 1 is`)
+}
+
+/** How many pages of the sample match. */
+function scan(sample: Sample, query: ScanQuery, shift: PageShift): number {
+  using pagemap = new PagemapFile(process.pid, shift)
+  const found = new RegionList(16)
+  pagemap.scan(sample.range, query, found)
+  return found.pageCount()
+}
+
+const MARK: ScanQuery = { all: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: true, trackedOnly: true }
+const WRITTEN: ScanQuery = { all: PageState.written | PageState.present, any: 0, report: PageState.written, protect: false, trackedOnly: true }
+
+/** The whole way round: register, mark, look (nothing), write, look (there it is). */
+function followWrites(open: Open, map: (shift: PageShift) => Sample, shift: PageShift, situation: Situation): Outcome {
+  const file = open?.() ?? -1
+  if (file < 0) return fails('no userfaultfd can be had', `no tracking of writes, so no precopy; ${howToTrace(situation)}`)
+  const userfault = openUserfault(file, shift)
+  if (userfault === 'refused') return fails('this kernel has no WP_ASYNC')
+  try {
+    return followSample(userfault, map, shift)
+  } finally {
+    userfault[Symbol.dispose]()
+  }
+}
+
+function followSample(userfault: Userfault, map: (shift: PageShift) => Sample, shift: PageShift): Outcome {
+  let sample: Sample
+  try {
+    sample = map(shift)
+  } catch (error) {
+    const why = refusalOf(error)
+    if (why === undefined) throw error
+    return fails(`cannot be tried: ${why}`, remedyForSample(map))
+  }
+  try {
+    const registered = userfault.registerAsync(sample.range)
+    if (registered !== 'registered') return fails(`UFFDIO_REGISTER: ${registered}`)
+    const pages = scan(sample, MARK, shift)
+    if (pages === 0) return fails('the page was not found by PAGEMAP_SCAN')
+    if (scan(sample, WRITTEN, shift) !== 0) return fails('a page still reads as written after it was marked')
+    sample.bytes[64] = 1
+    if (scan(sample, WRITTEN, shift) === 0) return fails('a write was not seen')
+    return works(sample.note)
+  } finally {
+    sample[Symbol.dispose]()
+  }
+}
+
+function remedyForSample(map: (shift: PageShift) => Sample): string {
+  if (map === mapHugetlb) return 'only needed for programs that use hugetlb pages; to see: sysctl vm.nr_hugepages=1'
+  if (map === SAMPLES.sharedFile) return 'needs a directory to write in: set TMPDIR'
+  return 'whether such memory can be followed is known only for each target'
+}
+
+/** mmap reserves the page: ENOMEM here means that the pool is empty. */
+function mapHugetlb(shift: PageShift): Sample {
+  return SAMPLES.hugetlb(shift)
+}
+
+/**
+ * clear_refs succeeds on kernels that do nothing then, and PAGEMAP_SCAN accepts SOFT_DIRTY on them, so only the whole way
+ * round tells. Without the bit on a page just written there is none, and our page tables need not be walked.
+ */
+function softDirty(shift: PageShift): Outcome {
+  using sample = SAMPLES.anon(shift)
+  const pagemap = openSync('/proc/self/pagemap', 'r')
+  try {
+    const entry = Buffer.alloc(8)
+    const isDirty = (): boolean => {
+      readSync(pagemap, entry, 0, 8, sample.range.start * 8)
+      return (entry.readUInt32LE(4) & SOFT_DIRTY_UPPER) !== 0
+    }
+    if (!isDirty()) return fails('a page just written is not marked: this kernel does not have it')
+    writeFileSync('/proc/self/clear_refs', '4')
+    if (isDirty()) return fails('the mark cannot be cleared')
+    sample.bytes[64] = 1
+    return isDirty() ? works() : fails('a write after clearing was not seen')
+  } finally {
+    closeSync(pagemap)
+  }
+}
+
