@@ -4,8 +4,8 @@
  * the kernel lets go.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { probeCapabilities } from './capability-trials.ts'
 import { TidemarkError } from './kernel/errors.ts'
-import { probeCapabilities } from './linux/capabilities.ts'
 import { openLinuxKernel } from './linux/linux-kernel.ts'
 import { dumpProcess } from './snapshot/dump.ts'
 import { encodeError, type Answer, type Request, type SessionData } from './session-messages.ts'

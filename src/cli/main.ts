@@ -16,6 +16,7 @@ const program = new Command('tidemark')
   .description('See what a running Linux process writes, keep any moment of it, and bring that moment back.')
   .version(version)
   .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tidemark: ')) })
   .configureHelp({ showGlobalOptions: true })
   .addHelpText('after', `
 Examples:

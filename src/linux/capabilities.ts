@@ -1,5 +1,6 @@
-import type { Tasks } from '../kernel/tasks.ts'
 import { machine, release } from 'node:os'
+import type { Tasks } from '../kernel/tasks.ts'
+import { refusalOf } from './capabilities/attempt.ts'
 import { probeMemory } from './capabilities/memory.ts'
 import { probeReading } from './capabilities/reading.ts'
 import { readSituation } from './capabilities/situation.ts'
@@ -63,13 +64,14 @@ function ownTasks(): Tasks {
   return linuxTasks(() => performance.now() * 1e6, () => {})
 }
 
-/** A child that cannot be started is no child: what would have been tried on it is then tried on pid 0, which nobody has. */
-function onChild<T>(body: (pid: number) => T): T {
-  let extra: ReturnType<typeof startExtra> | undefined
+/** Without a child, everything that would have been tried on it fails and says so. */
+function onChild<T>(body: (pid: number | undefined) => T): T {
+  let extra: ReturnType<typeof startExtra>
   try {
     extra = startExtra()
-  } catch {
-    return body(0)
+  } catch (error) {
+    if (refusalOf(error) === undefined) throw error
+    return body(undefined)
   }
   try {
     return body(extra.pid)

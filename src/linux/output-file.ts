@@ -41,7 +41,7 @@ function fileError(path: string, cause: unknown): TidemarkError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
   const what: Record<string, string> = {
     ENOSPC: 'the disk is full', EDQUOT: 'the disk quota is used up', EFBIG: 'the file would be larger than the file system or RLIMIT_FSIZE allows',
-    ENOENT: 'no such directory', ENOTDIR: 'a part of the path is not a directory', EACCES: 'not permitted', EROFS: 'the file system is read-only', EPIPE: 'the reader went away',
+    ENOENT: 'no such directory', ENOTDIR: 'a part of the path is not a directory', EACCES: 'not permitted', EROFS: 'the file system is read-only', ENOTSUP: 'that file system takes no new files', EPERM: 'that file system takes no new files', EPIPE: 'the reader went away',
   }
   return new TidemarkError(code === 'EACCES' ? 'not-permitted' : 'failed', `cannot write ${path}: ${what[code] ?? code}`, { errno: code, cause })
 }

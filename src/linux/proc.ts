@@ -1,5 +1,5 @@
 /** Reading /proc: small text files, read whole and at once. */
-import { closeSync, openSync, readSync, readdirSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readSync, readdirSync } from 'node:fs'
 
 let buffer = Buffer.allocUnsafeSlow(1 << 16)
 
@@ -37,14 +37,6 @@ export function readWhole(file: number): Buffer {
 
 export function readProc(path: string): string | undefined {
   return readProcBytes(path)?.toString('latin1')
-}
-
-export function readProcLink(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return undefined
-  }
 }
 
 export function listProc(path: string): string[] {

@@ -11,11 +11,11 @@ export const UFFDIO_REGISTER = 0xc020_aa00
 const UFFDIO_UNREGISTER = 0x8010_aa01
 const UFFDIO_WRITEPROTECT = 0xc018_aa06
 export const UFFDIO_API_VERSION = 0xaa
-export const REGISTER_MODE_WP = 2
+const REGISTER_MODE_WP = 2
 /** A multiple of every huge page size but 1 GiB. */
 const UNREGISTER_BYTES = 32 << 20
 /** Linux 6.7; brings WP_UNPOPULATED with it. */
-export const FEATURE_WP_ASYNC = 1 << 15
+const FEATURE_WP_ASYNC = 1 << 15
 
 /**
  * Takes over a userfaultfd created in the target. With exactly WP_ASYNC and mode WP any kind of mapping can be

@@ -23,11 +23,6 @@ export function address(value: bigint): Address {
   return value as Address
 }
 
-export function pageNumber(value: number): PageNumber {
-  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`not a page number: ${value}`)
-  return value as PageNumber
-}
-
 export function pageShift(pageBytes: number): PageShift {
   const shift = Math.log2(pageBytes)
   if (!Number.isInteger(shift) || shift < 12 || shift > 16) throw new RangeError(`not a page size: ${pageBytes} bytes`)

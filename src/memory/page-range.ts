@@ -10,10 +10,6 @@ export function pageCount(range: PageRange): number {
   return range.end - range.start
 }
 
-export function contains(range: PageRange, page: PageNumber): boolean {
-  return range.start <= page && page < range.end
-}
-
 /** What two ranges share; `undefined` when they share nothing. */
 export function intersection(a: PageRange, b: PageRange): PageRange | undefined {
   const start = a.start > b.start ? a.start : b.start

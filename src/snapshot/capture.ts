@@ -152,24 +152,22 @@ export class Capture {
     }
   }
 
-  /** In the pause: reads the regions into memory. Only what does not fit goes to the file at once. */
+  /** Reads the regions into memory, for the pause and the short rounds before it. Only a full memory is written out first. */
   hold(source: Process, mapping: Mapping, regions: RegionList): void {
     this.#inBatches(regions, COPY_BYTES, () => {
       const bytes = this.#batch.pageCount() * this.#pageBytes
-      if (this.#heldBytes + bytes > HOLD_BYTES || this.#held.length + this.#batch.length > this.#held.capacity) {
-        this.#saveBatch(source, mapping)
-        return
-      }
+      if (this.#heldBytes + bytes > HOLD_BYTES || this.#held.length + this.#batch.length > this.#held.capacity) this.flushHeld()
       readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.#holdBlock, this.#heldBytes)
       if (this.#heldMappings.at(-1) !== mapping) this.#heldMappings.push(mapping)
       for (let i = 0; i < this.#batch.length; i++) {
         this.#held.push(this.#batch.starts[i]!, this.#batch.ends[i]!, this.#heldMappings.length - 1)
       }
       this.#heldBytes += bytes
+      this.#copiedPages += bytes / this.#pageBytes
     })
   }
 
-  /** After the pause: what was held goes to the file. */
+  /** What was held goes to the file, in the order it was read. */
   flushHeld(): void {
     let at = 0
     for (let i = 0; i < this.#held.length; i++) {
@@ -177,7 +175,6 @@ export class Capture {
       this.file.store(this.#heldMappings[this.#held.states[i]!]!, this.#held.starts[i]!, pages, this.#holdBlock, at)
       at += pages * this.#pageBytes
     }
-    this.#copiedPages += at / this.#pageBytes
     this.#held.clear()
     this.#heldMappings.length = 0
     this.#heldBytes = 0

@@ -5,7 +5,7 @@ import type { Capture } from './capture.ts'
  * What the parts of a pause cost, in nanoseconds: measured on a 2-core x86-64 virtual machine with Linux 6.18,
  * 4 KiB pages, and a little rounded up. They decide which strategy is tried; what is reported is always measured.
  */
-export const COST = {
+const COST = {
   /** Stop all threads, read their registers, let them go. */
   freeze: 350_000,
   /** Make a helper in the target. */

@@ -13,6 +13,8 @@ export interface Round {
 
 /** So few that one more round costs more than it saves. */
 const FEW_PAGES = 48
+/** Rounds shorter than this stay in memory until after the pause: writing would be the longer part of them. */
+const HOLD_PAGES_MAX = 1024
 /** A round that leaves this share of what the one before left no longer shrinks. */
 const SHRINKS = 0.8
 
@@ -28,6 +30,7 @@ export class PrecopyRounds {
   readonly #heads = new Set<string>()
   /** What fileStamp said before the first page of a file mapping was copied. */
   readonly #stamps = new Map<string, string | undefined>()
+  #holding = false
   readonly #projection = new RegionList(4096)
 
   constructor(capture: Capture, tracker: WpAsyncTracker) {
@@ -79,9 +82,12 @@ export class PrecopyRounds {
       return
     }
     const aliases = this.aliasesOf(mapping, mappings)
+    // Held pages come after saved ones in the file: once a round is held, so are those that follow.
+    this.#holding ||= this.expectedPages < HOLD_PAGES_MAX
+    const take = this.#holding ? capture.hold.bind(capture) : capture.save.bind(capture)
     const newFrom = capture.drain((start, found) => this.#tracker.takeWritten({ start, end: mapping.end }, found), mapping.start, (regions) => {
-      capture.save(capture.process, mapping, regions)
-      for (const alias of aliases) capture.save(capture.process, alias, this.projected(mapping, regions, alias))
+      take(capture.process, mapping, regions)
+      for (const alias of aliases) take(capture.process, alias, this.projected(mapping, regions, alias))
     })
     if (newFrom !== undefined) this.#begin(mapping)
   }

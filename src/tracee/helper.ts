@@ -179,7 +179,7 @@ function comeHome(kernel: Kernel, thread: FrozenThread, mask: bigint): void {
   tasks.interrupt(thread.tid)
   tasks.resume(thread.tid, 'anywhere', 0)
   // In this stop, as in the one it came from, the kernel still restarts an interrupted call when it lets the thread go.
-  awaitStop(kernel, thread.tid, 'trap')
+  awaitStop(kernel, thread.tid, 'trap', 'group-stop')
   tasks.writeSignalMask(thread.tid, mask)
   writeGeneral(kernel, thread.tid, thread.resume)
   tasks.setOptions(thread.tid, { syscalls: false, clones: false, killOnExit: false, suspendSeccomp: false })

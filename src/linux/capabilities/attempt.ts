@@ -16,6 +16,11 @@ export interface Attempt {
   readonly body: () => Outcome
 }
 
+/** An attempt on a child of ours, if there is one. */
+export function onChild(child: number | undefined, body: (pid: number) => Outcome): () => Outcome {
+  return () => (child === undefined ? fails('not tried: no child could be started', 'tidemark needs /bin/sleep or its own node to try things on, and /dev/null; is the number of processes limited?') : body(child))
+}
+
 /** Tries one thing. What the world refuses is an answer here; a bug of ours still throws. */
 export function attempt({ name, group, title, remedy, body }: Attempt): Capability {
   const outcome = tryBody(body)

@@ -8,32 +8,32 @@ import { systemCall } from '../ffi.ts'
 import { parseMaps } from '../maps.ts'
 import { readProc } from '../proc.ts'
 import { NR } from '../system-calls.ts'
-import { attempt, fails, works, type Outcome } from './attempt.ts'
-import { memoryFile } from './sample.ts'
+import { attempt, fails, onChild, works, type Outcome } from './attempt.ts'
+import { closeRaw, memoryFile } from './sample.ts'
 import { howToTrace, type Situation } from './situation.ts'
 
-export function probeReading(child: number, shift: PageShift, situation: Situation): Capability[] {
+export function probeReading(child: number | undefined, shift: PageShift, situation: Situation): Capability[] {
   const group = 'reading'
   const trace = howToTrace(situation)
-  const onMapping = (body: (mapping: Mapping) => Outcome) => (): Outcome => {
-    const mapping = parseMaps(readProc(`/proc/${child}/maps`) ?? '', shift).find(({ readable, path }) => readable && path.startsWith('/'))
-    return mapping === undefined ? fails(`/proc/${child}/maps of a child of ours tells nothing`) : body(mapping)
-  }
+  const onMapping = (body: (pid: number, mapping: Mapping, shift: PageShift) => Outcome): (() => Outcome) => onChild(child, (pid) => {
+    const mapping = parseMaps(readProc(`/proc/${pid}/maps`) ?? '', shift).find(({ readable, path }) => readable && path.startsWith('/'))
+    return mapping === undefined ? fails('/proc/PID/maps of a child of ours tells nothing') : body(pid, mapping, shift)
+  })
   return [
     attempt({
       name: 'process-vm-readv', group, title: 'Read memory fast (process_vm_readv)',
       remedy: `nothing can be saved without it; needs CONFIG_CROSS_MEMORY_ATTACH, and to be allowed to trace; ${trace}`,
-      body: onMapping((mapping) => readFast(child, mapping, shift)),
+      body: onMapping(readFast),
     }),
     attempt({
       name: 'proc-mem', group, title: 'Read memory whatever its protection (/proc/PID/mem)',
       remedy: `nothing can be saved without it; ${trace}`,
-      body: onMapping((mapping) => readWhateverProtection(child, mapping, shift)),
+      body: onMapping(readWhateverProtection),
     }),
     attempt({
       name: 'map-files', group, title: 'Open what is mapped (/proc/PID/map_files)',
       remedy: 'holes of shared memory are read too, and filled; needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN: run as root, or docker run --cap-add CHECKPOINT_RESTORE',
-      body: onMapping((mapping) => openMapped(child, mapping, shift)),
+      body: onMapping(openMapped),
     }),
     attempt({
       name: 'cachestat', group, title: 'Tell cached from swapped shared memory (cachestat)',
@@ -88,6 +88,6 @@ function countCached(shift: PageShift): Outcome {
     const cached = getU64(words, 256)
     return cached === 1 ? works() : fails(`cachestat counts ${cached} pages where 1 is`)
   } finally {
-    closeSync(file)
+    closeRaw(file)
   }
 }

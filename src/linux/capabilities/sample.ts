@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { PageNumber, PageShift } from '../../memory/address.ts'
 import type { PageRange } from '../../memory/page-range.ts'
+import { allocateBlock } from '../block.ts'
 import { callFailed } from '../errno.ts'
 import { systemCall, viewMemory } from '../ffi.ts'
 import { statusLine, readProc } from '../proc.ts'
@@ -28,13 +29,14 @@ export const SAMPLES = {
   anon: (shift: PageShift) => mapSample(4 << shift, MAP.private | MAP.anonymous, -1, shift),
   privateFile(shift: PageShift) {
     const file = openSync(fileURLToPath(import.meta.url), 'r') // Any file that can be read will do.
-    return mapAndClose(file, MAP.private, shift)
+    return mapAndClose(file, MAP.private, shift, closeSync)
   },
   sharedFile(shift: PageShift) {
     const { file, note } = temporaryFile()
-    return mapAndClose(file, MAP.shared, shift, note)
+    return mapAndClose(file, MAP.shared, shift, closeSync, note)
   },
-  shmem: (shift: PageShift) => mapAndClose(memoryFile(1 << shift), MAP.shared, shift),
+  shmem: (shift: PageShift) => mapAndClose(memoryFile(1 << shift), MAP.shared, shift, closeRaw),
+  /** mmap reserves the page: ENOMEM there means that the pool is empty. */
   hugetlb: (shift: PageShift) => mapSample(hugePageBytes(), MAP.private | MAP.anonymous | MAP.hugetlb, -1, shift),
 } as const
 
@@ -64,17 +66,22 @@ function touch(address: number): number {
   return systemCall(NR.clockGettime, CLOCK_MONOTONIC, address)
 }
 
-function mapAndClose(file: number, flags: number, shift: PageShift, note = ''): Sample {
+function mapAndClose(file: number, flags: number, shift: PageShift, close: (file: number) => void, note = ''): Sample {
   try {
     return mapSample(1 << shift, flags, file, shift, note)
   } finally {
-    closeSync(file)
+    close(file)
   }
 }
 
-/** A memfd of that length. */
+/** In a worker Node keeps a list of the files it opened, and warns when it closes another. */
+export function closeRaw(file: number): void {
+  systemCall(NR.close, file)
+}
+
+/** A memfd of that length, to be closed with {@link closeRaw}. */
 export function memoryFile(length: number): number {
-  using name = mapSample(4096, MAP.private | MAP.anonymous, -1, 12 as PageShift)
+  using name = allocateBlock(4096)
   name.bytes.set(Buffer.from('tidemark\0'))
   const file = systemCall(NR.memfdCreate, name.address, MFD_CLOEXEC)
   if (file < 0) throw callFailed('memfd_create', file)
@@ -84,22 +91,21 @@ export function memoryFile(length: number): number {
 
 /** One on a disk if there is any: a file in a tmpfs is shared memory. */
 function temporaryFile(): { readonly file: number; readonly note: string } {
-  const isTmpfs = (directory: string): boolean => {
-    try {
-      return statfsSync(directory).type === TMPFS_MAGIC
-    } catch {
-      return true
-    }
+  const [first, second] = [tmpdir(), '/var/tmp'].toSorted((a, b) => Number(isTmpfs(a)) - Number(isTmpfs(b)))
+  const open = (directory: string) => ({ file: unnamedFile(directory), note: isTmpfs(directory) ? `tried in ${directory}, which is a tmpfs` : '' })
+  try {
+    return open(first!)
+  } catch {
+    return open(second!)
   }
-  const directories = [tmpdir(), '/var/tmp'].toSorted((a, b) => Number(isTmpfs(a)) - Number(isTmpfs(b)))
-  for (const [i, directory] of directories.entries()) {
-    try {
-      return { file: unnamedFile(directory), note: isTmpfs(directory) ? `tried in ${directory}, which is a tmpfs` : '' }
-    } catch (error) {
-      if (i === directories.length - 1) throw error
-    }
+}
+
+function isTmpfs(directory: string): boolean {
+  try {
+    return statfsSync(directory).type === TMPFS_MAGIC
+  } catch {
+    return true
   }
-  throw new Error('unreachable')
 }
 
 function unnamedFile(directory: string): number {
@@ -111,6 +117,6 @@ function unnamedFile(directory: string): number {
 }
 
 /** The default size of hugetlb pages. */
-export function hugePageBytes(): number {
+function hugePageBytes(): number {
   return Number.parseInt(statusLine(readProc('/proc/meminfo') ?? '', 'Hugepagesize') ?? '2048', 10) * 1024
 }

@@ -40,6 +40,7 @@ export function holds(situation: Situation, capability: number): boolean {
 /** How to get what CAP_SYS_PTRACE gives. */
 export function howToTrace(situation: Situation): string {
   if (situation.filtered) return 'a seccomp filter is in force; in a container: docker run --cap-add SYS_PTRACE --security-opt seccomp=unconfined'
+  if (holds(situation, CAP.sysPtrace)) return 'CAP_SYS_PTRACE is there, so a security module, a sandbox or another user namespace refuses'
   if (situation.uid === 0) return 'root lacks CAP_SYS_PTRACE here; in a container: docker run --cap-add SYS_PTRACE --security-opt seccomp=unconfined'
   return 'run as root or with CAP_SYS_PTRACE'
 }

@@ -1,43 +1,40 @@
-import { closeSync, openSync, statSync } from 'node:fs'
 import type { Tasks } from '../../kernel/tasks.ts'
 import type { Capability } from '../capabilities.ts'
 import { allocateBlock } from '../block.ts'
 import { callFailed, errnoName } from '../errno.ts'
 import { systemCall } from '../ffi.ts'
-import { listProc, readStat } from '../proc.ts'
 import { NR } from '../system-calls.ts'
-import { attempt, fails, works, type Outcome } from './attempt.ts'
+import { attempt, fails, onChild, works, type Outcome } from './attempt.ts'
 import { CAP, holds, howToTrace, yamaRule, type Situation } from './situation.ts'
 
 const NT_PRSTATUS = 1
 const STOP_MS = 1000
-const PF_KTHREAD = 0x20_0000
 const SCHED_OTHER = 0
 const SCHED_FIFO = 1
 
-export function probeTracing(tasks: Tasks, child: number, situation: Situation): Capability[] {
+export function probeTracing(tasks: Tasks, child: number | undefined, situation: Situation): Capability[] {
   const group = 'tracing'
   const trace = howToTrace(situation)
   return [
     attempt({
       name: 'ptrace', group, title: 'Stop a process and read its registers (ptrace)',
       remedy: `nothing can be saved without it; ${yamaRule(situation.yamaScope) || trace}`,
-      body: () => stopChild(tasks, child, situation),
+      body: onChild(child, (pid) => stopChild(tasks, pid, situation)),
     }),
     attempt({
-      name: 'ptrace-strangers', group, title: 'Open processes we did not start',
+      name: 'ptrace-strangers', group, title: 'Processes that we did not start',
       remedy: `only processes that tidemark itself starts can be saved; ${yamaRule(situation.yamaScope) ? 'sysctl kernel.yama.ptrace_scope=0, or ' : ''}${trace}`,
-      body: () => openStranger('ours', situation),
+      body: () => mayTrace('ours', situation),
     }),
     attempt({
-      name: 'ptrace-other-users', group, title: 'Open processes of other users',
+      name: 'ptrace-other-users', group, title: 'Processes of other users',
       remedy: `only your own processes can be saved; ${trace}`,
-      body: () => openStranger('others', situation),
+      body: () => mayTrace('others', situation),
     }),
     attempt({
       name: 'pidfd-getfd', group, title: 'Take over a file of a process (pidfd_getfd)',
       remedy: `no tracking of writes, so no precopy; needs Linux 5.6, and to be allowed to trace; ${trace}`,
-      body: () => takeFile(child),
+      body: onChild(child, takeFile),
     }),
     attempt({
       name: 'urgent', group, title: 'Run undisturbed in the pause (SCHED_FIFO)',
@@ -49,7 +46,7 @@ export function probeTracing(tasks: Tasks, child: number, situation: Situation):
 
 function stopChild(tasks: Tasks, pid: number, situation: Situation): Outcome {
   const outcome = tasks.seize(pid)
-  if (outcome === 'gone') return fails('no child could be started to try it on')
+  if (outcome === 'gone') return fails('a child of ours ended')
   if (outcome === 'not-permitted') return fails(`PTRACE_SEIZE of a child of ours: EPERM${situation.filtered ? ', under a seccomp filter' : ''}`)
   tasks.interrupt(pid)
   const deadline = performance.now() + STOP_MS
@@ -64,49 +61,17 @@ function stopChild(tasks: Tasks, pid: number, situation: Situation): Outcome {
 }
 
 /**
- * Opening /proc/PID/mem asks exactly what attaching does, Yama and other modules included (proc_mem_open,
- * PTRACE_MODE_ATTACH), and does nothing to the process.
+ * The one answer here that is reasoned out and not tried: to try it would be to open a process that is not ours, which
+ * a mere look at the machine must not do. What no file tells (a security module, another user namespace) a dump then says.
  */
-function openStranger(whose: 'ours' | 'others', situation: Situation): Outcome {
-  const pid = findStranger(whose === 'ours' ? (uid) => uid === situation.uid : (uid) => uid !== situation.uid)
-  if (pid === undefined) return withoutStranger(whose, situation)
-  try {
-    closeSync(openSync(`/proc/${pid}/mem`, 'r+'))
-    return works()
-  } catch (error) {
-    const rule = whose === 'ours' ? yamaRule(situation.yamaScope) : ''
-    return fails(`/proc/${pid}/mem: ${(error as NodeJS.ErrnoException).code}${rule === '' ? '' : `; ${rule}`}`)
-  }
+function mayTrace(whose: 'ours' | 'others', situation: Situation): Outcome {
+  const scope = situation.yamaScope ?? 0
+  if (scope < 3 && holds(situation, CAP.sysPtrace)) return works('CAP_SYS_PTRACE')
+  if (whose === 'ours' && scope === 0) return works()
+  return fails(yamaRule(whose === 'ours' || scope === 3 ? scope : 0) || 'CAP_SYS_PTRACE is missing')
 }
 
-/** The one answer here that had to be reasoned out. */
-function withoutStranger(whose: 'ours' | 'others', situation: Situation): Outcome {
-  const may = holds(situation, CAP.sysPtrace) || (whose === 'ours' && (situation.yamaScope ?? 0) === 0)
-  const untried = 'not tried: there is no such process here'
-  if (may) return works(untried)
-  return fails(`${untried}; ${(whose === 'ours' ? yamaRule(situation.yamaScope) : '') || 'CAP_SYS_PTRACE is missing'}`)
-}
-
-/** Any process with memory of its own that does not descend from us. Its directory belongs to its user, or to root if it is not dumpable. */
-function findStranger(wanted: (uid: number) => boolean): number | undefined {
-  const parents = new Map<number, number>()
-  const candidates: number[] = []
-  for (const pid of listProc('/proc').filter((name) => /^\d+$/.test(name)).map(Number)) {
-    const fields = readStat(`/proc/${pid}/stat`)?.fields
-    if (fields === undefined) continue
-    parents.set(pid, Number(fields[1]))
-    const alive = fields[0] !== 'Z' && fields[0] !== 'X' && (Number(fields[6]) & PF_KTHREAD) === 0
-    if (alive && wanted(statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1)) candidates.push(pid)
-  }
-  return candidates.find((pid) => !descendsFromUs(pid, parents))
-}
-
-function descendsFromUs(pid: number, parents: ReadonlyMap<number, number>): boolean {
-  for (let at: number | undefined = pid; at !== undefined && at > 0; at = parents.get(at)) if (at === process.pid) return true
-  return false
-}
-
-/** Its standard input: any open file would do. */
+/** Its standard input, though whichever file is open would do. */
 function takeFile(pid: number): Outcome {
   const handle = systemCall(NR.pidfdOpen, pid, 0)
   if (handle < 0) throw callFailed('pidfd_open', handle)

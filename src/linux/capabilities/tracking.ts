@@ -32,7 +32,7 @@ export function probeTracking(open: Open, shift: PageShift, situation: Situation
     kind('private-file', 'private file mappings', SAMPLES.privateFile),
     kind('shared-file', 'shared file mappings', SAMPLES.sharedFile),
     kind('shmem', 'shared memory (memfd)', SAMPLES.shmem),
-    kind('hugetlb', 'hugetlb pages', mapHugetlb),
+    kind('hugetlb', 'hugetlb pages', SAMPLES.hugetlb),
     attempt({
       name: 'soft-dirty', group, title: 'Follow writes without userfaultfd (soft-dirty)',
       remedy: 'memory that another userfaultfd owns is copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirty(shift),
@@ -77,7 +77,8 @@ function followSample(userfault: Userfault, map: (shift: PageShift) => Sample, s
   } catch (error) {
     const why = refusalOf(error)
     if (why === undefined) throw error
-    return fails(`cannot be tried: ${why}`, remedyForSample(map))
+    if (map === SAMPLES.hugetlb) return fails(`not tried: no free hugetlb page (${why})`, 'matters only for programs that use hugetlb pages; to see: sysctl vm.nr_hugepages=1')
+    return fails(`not tried: ${why}`, map === SAMPLES.sharedFile ? 'needs a directory to write in: set TMPDIR' : 'whether it works is seen with each target')
   }
   try {
     const registered = userfault.registerAsync(sample.range)
@@ -91,17 +92,6 @@ function followSample(userfault: Userfault, map: (shift: PageShift) => Sample, s
   } finally {
     sample[Symbol.dispose]()
   }
-}
-
-function remedyForSample(map: (shift: PageShift) => Sample): string {
-  if (map === mapHugetlb) return 'only needed for programs that use hugetlb pages; to see: sysctl vm.nr_hugepages=1'
-  if (map === SAMPLES.sharedFile) return 'needs a directory to write in: set TMPDIR'
-  return 'whether such memory can be followed is known only for each target'
-}
-
-/** mmap reserves the page: ENOMEM here means that the pool is empty. */
-function mapHugetlb(shift: PageShift): Sample {
-  return SAMPLES.hugetlb(shift)
 }
 
 /**
