@@ -106,13 +106,11 @@ test('a processor that tidemark does not know has no strategies, and the rest is
   for (const { available, obstacle } of found.strategies) assert.deepEqual([available, obstacle], [false, 'unsupported'])
 })
 
-test('leaves no children, no files and no memory behind, and takes under a second and a half', () => {
+test('leaves no children, no files and no memory behind', () => {
   const kernel = openLinuxKernel()
   for (let i = 0; i < 2; i++) probeCapabilities(() => kernel)
   const before = holdings()
-  const start = performance.now()
   for (let i = 0; i < 5; i++) probeCapabilities(() => kernel)
-  assert.ok((performance.now() - start) / 5 < 1500)
   const after = holdings()
   assert.deepEqual({ ...after, ownKib: 0 }, { ...before, ownKib: 0 })
   // V8 and malloc take and give back as they like; one copy buffer forgotten in each run would be 128 MiB.

@@ -15,8 +15,8 @@ const SILENT: Watcher = { emit: () => {}, checkAborted: () => {} }
 
 /** What each strategy rests on, the deepest ground first, so that the first that is missing is the reason. */
 const NEEDS: Readonly<Record<StrategyName, readonly string[]>> = {
-  stop: ['ptrace', 'process-vm-readv', 'proc-mem', 'pagemap-scan'],
-  fork: ['ptrace', 'process-vm-readv', 'proc-mem', 'pagemap-scan'],
+  stop: ['ptrace', 'process-vm-readv', 'proc-mem'],
+  fork: ['ptrace', 'process-vm-readv', 'proc-mem'],
   precopy: ['ptrace', 'process-vm-readv', 'proc-mem', 'pagemap-scan', 'userfaultfd-user-mode', 'userfaultfd-feature-wp-async', 'userfaultfd', 'pidfd-getfd', 'wp-async-anon'],
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
@@ -57,9 +58,13 @@ export class Session implements AsyncDisposable {
     })
   }
 
-  /** Ends the worker; the kernel lets go of whatever it still held. */
+  /** Ends the worker, after what it is doing; the kernel lets go of whatever it still held. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return
     this.#ended = true
-    await this.#worker.terminate()
+    this.#worker.ref()
+    const exit = once(this.#worker, 'exit')
+    this.#worker.postMessage('end')
+    await exit
   }
 }

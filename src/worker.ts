@@ -6,6 +6,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { probeCapabilities } from './capability-trials.ts'
 import { TidemarkError } from './kernel/errors.ts'
+import type { Kernel } from './kernel/kernel.ts'
 import { openLinuxKernel } from './linux/linux-kernel.ts'
 import { dumpProcess } from './snapshot/dump.ts'
 import { encodeError, type Answer, type Request, type SessionData } from './session-messages.ts'
@@ -22,9 +23,11 @@ const watcher = {
   },
 }
 
+let kernel: Kernel | undefined
+
 function perform(request: Request): unknown {
   if (request.kind === 'capabilities') return probeCapabilities()
-  const kernel = openLinuxKernel()
+  kernel ??= openLinuxKernel()
   switch (request.kind) {
     case 'dump': return dumpProcess(kernel, request.plan, watcher)
     case 'describe': return describeTarget(kernel, request.pid)
@@ -32,7 +35,12 @@ function perform(request: Request): unknown {
   }
 }
 
-parentPort!.on('message', (request: Request) => {
+parentPort!.on('message', (request: Request | 'end') => {
+  if (request === 'end') {
+    kernel?.[Symbol.dispose]()
+    parentPort!.close()
+    return
+  }
   try {
     Atomics.store(aborted, 0, 0)
     post({ kind: 'done', value: perform(request) })

@@ -11,7 +11,7 @@ import type { Process } from './process.ts'
 import type { Tasks } from './tasks.ts'
 import type { Userfault } from './userfaults.ts'
 
-export interface Kernel {
+export interface Kernel extends Disposable {
   readonly pageShift: PageShift
   readonly architecture: Architecture
   readonly clock: Clock

@@ -53,7 +53,7 @@ export interface Process extends Disposable {
   readonly pid: number
   readonly memory: TargetMemory
   readonly pageTables: PageTables
-  /** The mappings now, in address order. The same array object when nothing changed since the last call. */
+  /** The mappings now, in address order. The same array object when nothing changed since the last call. Throws 'gone'. */
   mappings(): readonly Mapping[]
   /** Details by first page. Walks the page tables: milliseconds per GiB, never in the pause. */
   details(): ReadonlyMap<number, MappingDetail>

@@ -28,6 +28,11 @@ export function allocateBlock(bytes: number): Block {
   }
 }
 
+/** A part of a block, which lives as long as the whole. */
+export function sliceBlock(block: Block, at: number, length: number): Block {
+  return { address: block.address + at, bytes: block.bytes.subarray(at, at + length), [Symbol.dispose]: () => {} }
+}
+
 /** Writes a 64-bit number that a double holds exactly as two halves: BigInt would allocate in hot loops. */
 export function putU64(words: Uint32Array, index: number, value: number): void {
   words[index] = value % 0x1_0000_0000

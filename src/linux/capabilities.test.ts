@@ -2,14 +2,13 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { probeLinux, type Capability } from './capabilities.ts'
+import { ownTasks, probeLinux, type Capability } from './capabilities.ts'
 import type { PageShift } from '../memory/address.ts'
 import { SAMPLES } from './capabilities/sample.ts'
-import { linuxTasks } from './tasks.ts'
 
 /** What is expected here is found by other means than the probes': the kernel's own configuration, /proc, our privileges. */
 const policyBefore = schedulingPolicy()
-const tasks = linuxTasks(() => performance.now() * 1e6, () => {})
+const tasks = ownTasks()
 const found = probeLinux(tasks)
 const byName = new Map(found.capabilities.map((capability) => [capability.name, capability]))
 const status = readFileSync('/proc/self/status', 'latin1')

@@ -1,3 +1,5 @@
+import { allocateBlock, sliceBlock } from './block.ts'
+import { linuxClock } from './clock.ts'
 import { machine, release } from 'node:os'
 import type { Tasks } from '../kernel/tasks.ts'
 import { refusalOf } from './capabilities/attempt.ts'
@@ -60,8 +62,10 @@ export function probeLinux(tasks: Tasks = ownTasks()): Omit<Capabilities, 'strat
   return { kernel: release(), machine: machine(), pageBytes: 2 ** shift, user: situation.user, capabilities }
 }
 
-function ownTasks(): Tasks {
-  return linuxTasks(() => performance.now() * 1e6, () => {})
+/** For the rare caller without a kernel; its two pages stay with the worker's process. */
+export function ownTasks(): Tasks {
+  const memory = allocateBlock(8192)
+  return linuxTasks(linuxClock(sliceBlock(memory, 0, 4096)), sliceBlock(memory, 4096, 4096))
 }
 
 /** Without a child, everything that would have been tried on it fails and says so. */

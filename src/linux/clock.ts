@@ -1,5 +1,6 @@
+import type { Block } from '../kernel/block.ts'
 import type { Clock } from '../kernel/clock.ts'
-import { allocateBlock, putU64 } from './block.ts'
+import { putU64 } from './block.ts'
 import { systemCall } from './ffi.ts'
 import { NR } from './system-calls.ts'
 
@@ -7,9 +8,8 @@ const SCHED_OTHER = 0
 const SCHED_FIFO = 1
 
 /** CLOCK_MONOTONIC through Node; sleeping through the kernel, which blocks this thread and nothing else. */
-export function linuxClock(): Clock {
-  const request = allocateBlock(16)
-  const words = new Uint32Array(request.bytes.buffer)
+export function linuxClock(request: Block): Clock {
+  const words = new Uint32Array(request.bytes.buffer, request.bytes.byteOffset, 4)
   return {
     yield: () => void systemCall(NR.schedYield),
     urgent(on) {

@@ -1,9 +1,10 @@
 import { pageShift, type PageShift } from '../memory/address.ts'
 import { assert, TidemarkError } from '../kernel/errors.ts'
 import type { Architecture } from '../kernel/architecture.ts'
+import type { Block } from '../kernel/block.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { x86_64 } from './architecture/x86-64.ts'
-import { allocateBlock } from './block.ts'
+import { allocateBlock, sliceBlock } from './block.ts'
 import { linuxClock } from './clock.ts'
 import { createOutput } from './output-file.ts'
 import { readProcBytes } from './proc.ts'
@@ -15,18 +16,21 @@ import { openUserfault } from './userfault.ts'
 /** The running kernel. One for each OS thread that traces: the kernel ties a tracee to the thread that attached to it. */
 export function openLinuxKernel(): Kernel {
   const shift = runningPageShift()
-  const clock = linuxClock()
+  const memory = allocateBlock(3 * 4096)
+  const page = (index: number): Block => sliceBlock(memory, index * 4096, 4096)
+  const clock = linuxClock(page(0))
   return {
     pageShift: shift,
     architecture: runningArchitecture(),
     clock,
-    tasks: linuxTasks(() => clock.nowNs(), (ns) => clock.sleepNs(ns)),
-    scratch: allocateBlock(4096),
+    tasks: linuxTasks(clock, page(1)),
+    scratch: page(2),
     openProcess: (pid, traced) => openProcess(pid, shift, traced),
     allocate: allocateBlock,
     openUserfault: (file) => openUserfault(file, shift),
     startExtra,
     createOutput,
+    [Symbol.dispose]: () => memory[Symbol.dispose](),
   }
 }
 

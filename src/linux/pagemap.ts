@@ -6,6 +6,7 @@ import type { PageTables, ScanOutcome, ScanQuery } from '../kernel/page-tables.t
 import { allocateBlock, getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
+import { PagemapEntries } from './pagemap-entries.ts'
 import { NR } from './system-calls.ts'
 
 /** include/uapi/linux/fs.h, Linux 6.7: `_IOWR('f', 16, struct pm_scan_arg)`, 96 bytes, and its flags. */
@@ -20,16 +21,19 @@ const REGIONS_MAX = 2048
 /**
  * PAGEMAP_SCAN on /proc/PID/pagemap. It needs only permission to read the process, takes no part of the
  * target's cooperation, and works on another process's file with WP_MATCHING too.
+ * A kernel without it (before 6.7) has the entries themselves, which tell what is populated but not what was written.
  */
 export class PagemapFile implements PageTables, Disposable {
   readonly #file: number
   readonly #pageBytes: number
   readonly #block = allocateBlock(ARGUMENT_BYTES + REGIONS_MAX * REGION_BYTES)
   readonly #words = new Uint32Array(this.#block.bytes.buffer)
+  readonly #entries: PagemapEntries
 
   constructor(pid: number, shift: PageShift) {
     this.#file = openSync(`/proc/${pid}/pagemap`, 'r')
     this.#pageBytes = 2 ** shift
+    this.#entries = new PagemapEntries(this.#file)
   }
 
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome {
@@ -43,6 +47,7 @@ export class PagemapFile implements PageTables, Disposable {
       const walkEnd = getU64(words, 8) / this.#pageBytes
       if (regions === -errno.EPERM && query.trackedOnly) return { kind: 'untracked', at: walkEnd as PageNumber }
       if (regions === -errno.ESRCH) return { kind: 'gone' }
+      if (regions === -errno.ENOTTY) return this.#entries.scan(range, query, found)
       if (regions < 0) throw callFailed('scanning page tables', regions)
       this.#collect(regions, found)
       if (regions === 0 && walkEnd <= from) return { kind: 'gone' }

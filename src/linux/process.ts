@@ -68,25 +68,27 @@ class LinuxProcess implements Process {
   readonly pageTables: PagemapFile
   readonly #maps: MapsFile
   readonly #shift: PageShift
+  /** The thread whose /proc directory shows the memory: once the first thread has ended, its own shows none. */
+  readonly #task: number
 
   constructor(pid: number, shift: PageShift) {
     this.pid = pid
     this.#shift = shift
-    this.#maps = new MapsFile(pid, shift)
-    this.pageTables = new PagemapFile(pid, shift)
-    this.memory = new LinuxMemory(pid, shift)
+    this.#task = liveTask(pid)
+    this.#maps = new MapsFile(this.#task, shift)
+    this.pageTables = new PagemapFile(this.#task, shift)
+    this.memory = new LinuxMemory(this.#task, shift)
   }
 
+  /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
-    try {
-      return this.#maps.read()
-    } catch {
-      return []
-    }
+    const mappings = this.#maps.read()
+    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program while it was saved`, { pid: this.pid })
+    return mappings
   }
 
   details(): ReadonlyMap<number, MappingDetail> {
-    return readDetails(this.pid, this.#shift)
+    return readDetails(this.#task, this.#shift)
   }
 
   dataRanges(mapping: Mapping): PageRange[] {
@@ -106,11 +108,11 @@ class LinuxProcess implements Process {
   /** Opening these links needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_map_files_get_link, Linux 5.9). */
   #mapFile(mapping: Mapping): string {
     const hex = (page: number): string => (BigInt(page) << BigInt(this.#shift)).toString(16)
-    return `/proc/${this.pid}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
+    return `/proc/${this.#task}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
   }
 
   fileStamp(mapping: Mapping): string | undefined {
-    for (const path of [this.#mapFile(mapping), `/proc/${this.pid}/root${mapping.path}`]) {
+    for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
       try {
         const stat = statSync(path, { bigint: true })
         if (Number(stat.ino) !== mapping.inode) continue
@@ -140,11 +142,11 @@ class LinuxProcess implements Process {
   }
 
   hiddenWriters(): HiddenWriters {
-    const pinnedKib = Number.parseInt(statusLine(readProc(`/proc/${this.pid}/status`) ?? '', 'VmPin') ?? '0', 10)
+    const pinnedKib = Number.parseInt(statusLine(readProc(`/proc/${this.#task}/status`) ?? '', 'VmPin') ?? '0', 10)
     const fixedBuffers: PageRange[] = []
     let directFiles = 0
-    for (const fd of listProc(`/proc/${this.pid}/fdinfo`)) {
-      const info = readProc(`/proc/${this.pid}/fdinfo/${fd}`) ?? ''
+    for (const fd of listProc(`/proc/${this.#task}/fdinfo`)) {
+      const info = readProc(`/proc/${this.#task}/fdinfo/${fd}`) ?? ''
       const flags = Number.parseInt(statusLine(info, 'flags') ?? '0', 8)
       if ((flags & O_DIRECT) !== 0 && (flags & O_ACCMODE) !== O_WRONLY) directFiles++
       if (pinnedKib > 0 && info.includes('UserBufs:')) fixedBuffers.push(...parseFixedBuffers(info, this.#shift))
@@ -153,11 +155,11 @@ class LinuxProcess implements Process {
   }
 
   coredumpFilter(): number {
-    return Number.parseInt(readProc(`/proc/${this.pid}/coredump_filter`)?.trim() || '33', 16)
+    return Number.parseInt(readProc(`/proc/${this.#task}/coredump_filter`)?.trim() || '33', 16)
   }
 
   auxiliaryVector(): Uint8Array {
-    return Uint8Array.from(readProcBytes(`/proc/${this.pid}/auxv`) ?? [])
+    return Uint8Array.from(readProcBytes(`/proc/${this.#task}/auxv`) ?? [])
   }
 
   identity(): ProcessIdentity {
@@ -165,7 +167,7 @@ class LinuxProcess implements Process {
     if (stat === undefined) throw processGone(this.pid)
     const status = readProc(`/proc/${this.pid}/status`) ?? ''
     const firstId = (key: string): number => Number.parseInt(statusLine(status, key) ?? '0', 10)
-    const command = readProcBytes(`/proc/${this.pid}/cmdline`)?.toString('latin1').replaceAll('\0', ' ').trimEnd()
+    const command = readProcBytes(`/proc/${this.#task}/cmdline`)?.toString('latin1').replaceAll('\0', ' ').trimEnd()
     return {
       pid: this.pid, parentPid: Number(stat.fields[1]), groupId: Number(stat.fields[2]), sessionId: Number(stat.fields[3]),
       uid: firstId('Uid'), gid: firstId('Gid'), state: stat.fields[0] ?? 'R', nice: Number(stat.fields[16]),
@@ -192,7 +194,7 @@ class LinuxProcess implements Process {
   is32Bit(): boolean {
     const header = Buffer.alloc(5)
     try {
-      const file = openSync(`/proc/${this.pid}/exe`, 'r')
+      const file = openSync(`/proc/${this.#task}/exe`, 'r')
       readSync(file, header, 0, 5, 0)
       closeSync(file)
     } catch {
@@ -202,7 +204,7 @@ class LinuxProcess implements Process {
   }
 
   privateBytes(): number {
-    const text = readProc(`/proc/${this.pid}/smaps_rollup`) ?? ''
+    const text = readProc(`/proc/${this.#task}/smaps_rollup`) ?? ''
     const kib = (key: string): number => Number.parseInt(statusLine(text, key) ?? '0', 10)
     return (kib('Private_Clean') + kib('Private_Dirty')) * 1024
   }
@@ -216,6 +218,11 @@ class LinuxProcess implements Process {
     this.pageTables[Symbol.dispose]()
     this.memory[Symbol.dispose]()
   }
+}
+
+function liveTask(pid: number): number {
+  const alive = (tid: number): boolean => !'ZX'.includes(readStat(`/proc/${pid}/task/${tid}/stat`)?.fields[0] ?? 'X')
+  return alive(pid) ? pid : listProc(`/proc/${pid}/task`).map(Number).find(alive) ?? pid
 }
 
 /** The parts of a shared object that exist, as pages of the mapping: reading a hole of shmem would fill it for good. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../kernel/clock.ts'
 import { allocateBlock } from './block.ts'
 import { systemCall } from './ffi.ts'
 import { readProc, readStat } from './proc.ts'
@@ -22,13 +23,11 @@ export function schedField(tid: number | 'self', field: string): number | undefi
  * a thread that has just woken there: ourselves, moved for a moment.
  */
 export class SchedulerClock {
-  readonly #nowNs: () => number
-  readonly #sleepNs: (ns: number) => void
+  readonly #clock: Clock
   readonly #ahead = new Map<number, { readonly ns: number; readonly measuredNs: number }>()
 
-  constructor(nowNs: () => number, sleepNs: (ns: number) => void) {
-    this.#nowNs = nowNs
-    this.#sleepNs = sleepNs
+  constructor(clock: Clock) {
+    this.#clock = clock
   }
 
   lastRanNs(tid: number): number | undefined {
@@ -41,9 +40,9 @@ export class SchedulerClock {
 
   #aheadNs(processor: number): number | undefined {
     const known = this.#ahead.get(processor)
-    if (known !== undefined && this.#nowNs() - known.measuredNs < TRUSTED_NS) return known.ns
+    if (known !== undefined && this.#clock.nowNs() - known.measuredNs < TRUSTED_NS) return known.ns
     const ns = this.#measure(processor)
-    if (ns !== undefined) this.#ahead.set(processor, { ns, measuredNs: this.#nowNs() })
+    if (ns !== undefined) this.#ahead.set(processor, { ns, measuredNs: this.#clock.nowNs() })
     return ns
   }
 
@@ -54,9 +53,9 @@ export class SchedulerClock {
     wanted[processor >>> 3] = 1 << (processor & 7)
     const size = systemCall(NR.schedGetaffinity, 0, AFFINITY_BYTES, block.address)
     if (size < 0 || systemCall(NR.schedSetaffinity, 0, AFFINITY_BYTES, block.address + AFFINITY_BYTES) < 0) return undefined
-    this.#sleepNs(50_000)
+    this.#clock.sleepNs(50_000)
     const ran = schedField('self', 'se.exec_start')
-    const now = this.#nowNs()
+    const now = this.#clock.nowNs()
     systemCall(NR.schedSetaffinity, 0, size, block.address)
     return ran === undefined ? undefined : ran * 1e6 - now
   }

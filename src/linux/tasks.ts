@@ -1,7 +1,8 @@
 import { TidemarkError } from '../kernel/errors.ts'
 import type { Block } from '../kernel/block.ts'
+import type { Clock } from '../kernel/clock.ts'
 import type { SeizeOutcome, TaskStatus, Tasks, TraceOptions } from '../kernel/tasks.ts'
-import { allocateBlock, getU64, putU64 } from './block.ts'
+import { getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
 import { listProc, readProc, readStat, statusLine } from './proc.ts'
@@ -23,12 +24,12 @@ const WALL = 0x4000_0000
 const PF_IO_WORKER = 0x10
 const PF_USER_WORKER = 0x4000
 
-export function linuxTasks(nowNs: () => number, sleepNs: (ns: number) => void): Tasks {
-  const scratch = allocateBlock(4096)
-  const words = new Uint32Array(scratch.bytes.buffer)
-  const longs = new BigUint64Array(scratch.bytes.buffer)
-  const bytes = new DataView(scratch.bytes.buffer)
-  const schedulerClock = new SchedulerClock(nowNs, sleepNs)
+export function linuxTasks(clock: Clock, scratch: Block): Tasks {
+  const { buffer, byteOffset, length } = scratch.bytes
+  const words = new Uint32Array(buffer, byteOffset, length / 4)
+  const longs = new BigUint64Array(buffer, byteOffset, length / 8)
+  const bytes = new DataView(buffer, byteOffset, length)
+  const schedulerClock = new SchedulerClock(clock)
 
   const ptrace = (request: number, tid: number, address = 0, data = 0): number =>
     systemCall(NR.ptrace, request, tid, address, data)

@@ -1,5 +1,5 @@
 import type { PageNumber } from '../memory/address.ts'
-import { fillsOnDemand, type Mapping } from '../memory/mapping.ts'
+import { fillsOnDemand, objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Block } from '../kernel/block.ts'
@@ -58,7 +58,9 @@ export class Capture {
   readonly watcher: Watcher
   readonly layout: FileLayout
   readonly file: PageFile
-  readonly details: ReadonlyMap<number, MappingDetail>
+  readonly #details: ReadonlyMap<number, MappingDetail>
+  readonly #detailed: readonly Mapping[]
+  readonly #shares = new WeakMap<Mapping, Share>()
   /** Filled by scans, emptied by copies. */
   readonly found = new RegionList(REGIONS)
   readonly #rules: SelectionRules
@@ -82,7 +84,8 @@ export class Capture {
     this.#pageBytes = 2 ** kernel.pageShift
     this.layout = new FileLayout(this.#pageBytes, this.#pageBytes)
     this.file = new PageFile(this.layout, output, this.#pageBytes)
-    this.details = process.details()
+    this.#detailed = process.mappings()
+    this.#details = process.details()
     this.copyBlock = buffers.copy
     this.#holdBlock = buffers.hold
   }
@@ -92,7 +95,20 @@ export class Capture {
   }
 
   share(mapping: Mapping): Share {
-    return shareOf(mapping, this.details.get(mapping.start), this.#rules)
+    let share = this.#shares.get(mapping)
+    if (share === undefined) {
+      share = shareOf(mapping, this.detail(mapping), this.#rules)
+      this.#shares.set(mapping, share)
+    }
+    return share
+  }
+
+  /** Of a part that mprotect has since split off, the detail of the whole. */
+  detail(mapping: Mapping): MappingDetail | undefined {
+    const exact = this.#details.get(mapping.start)
+    if (exact !== undefined) return exact
+    const whole = this.#detailed.find(({ start, end }) => start <= mapping.start && mapping.end <= end)
+    return whole !== undefined && objectKey(whole) === objectKey(mapping) ? this.#details.get(whole.start) : undefined
   }
 
   expectPages(populated: number): void {

@@ -59,7 +59,7 @@ function unfrozen(mapping: Mapping): BlindSpot {
 
 /** Whether the copy lacks what the target has there: shared memory is not copied, MADV_DONTFORK and WIPEONFORK are left out. */
 function isMissing(capture: Capture, mapping: Mapping): boolean {
-  return mapping.shared || capture.details.get(mapping.start)?.missingInFork === true
+  return mapping.shared || capture.detail(mapping)?.missingInFork === true
 }
 
 function holdMapping(capture: Capture, mapping: Mapping): void {

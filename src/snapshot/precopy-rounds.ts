@@ -27,6 +27,7 @@ export class PrecopyRounds {
   readonly #capture: Capture
   readonly #tracker: WpAsyncTracker
   readonly #followed = new Map<number, Mapping>()
+  readonly #untrackable = new Map<number, Mapping>()
   readonly #heads = new Set<string>()
   /** What fileStamp said before the first page of a file mapping was copied. */
   readonly #stamps = new Map<string, string | undefined>()
@@ -66,7 +67,11 @@ export class PrecopyRounds {
       this.#heads.add(keyOf(mapping))
       capture.forContents(capture.process, mapping, share, (regions) => capture.save(capture.process, mapping, regions))
     }
-    if (share !== 'whole' || this.#tracker.follow(mapping) !== 'followed') return
+    if (share !== 'whole') return
+    if (this.#tracker.follow(mapping) !== 'followed') {
+      this.#untrackable.set(mapping.start, mapping)
+      return
+    }
     this.#followed.set(mapping.start, mapping)
     const save = (regions: RegionList): void => capture.save(capture.process, mapping, regions)
     const file = isFileBacked(mapping)
@@ -109,9 +114,17 @@ export class PrecopyRounds {
     return before === undefined ? last.pages : Math.min(this.populatedPages, Math.ceil((last.pages / before.ns) * last.ns))
   }
 
-  isFollowed(mapping: Mapping): boolean {
-    const followed = this.#followed.get(mapping.start)
-    return followed !== undefined
+  followed(): Iterable<Mapping> {
+    return this.#followed.values()
+  }
+
+  /** Pages of mappings that cannot be tracked, all of which the pause will have to copy. */
+  untrackablePages(): number {
+    let pages = 0
+    for (const mapping of this.#untrackable.values()) {
+      this.#capture.forPopulated(this.#capture.process, mapping, (populated) => { pages += populated.pageCount() })
+    }
+    return pages
   }
 
   hasHead(mapping: Mapping): boolean {

@@ -36,14 +36,14 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   while (rounds.worthAnother(limits)) rounds.another()
   const hidden = process.hiddenWriters()
   const fixedPages = hidden.fixedBuffers.reduce((pages, { start, end }) => pages + end - start, 0)
-  keepPause(capture, limits, forecastPrecopyStop(rounds.populatedPages, rounds.expectedPages + fixedPages))
+  keepPause(capture, limits, forecastPrecopyStop(rounds.populatedPages, rounds.expectedPages + fixedPages + rounds.untrackablePages()))
   const spots = [...untracked(hidden), ...sharedWriters(capture, process.mappings())]
   capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
   const last = new LastStop(capture, tracker, rounds, hidden.fixedBuffers)
   const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => last.take(stopped))
   const { stopped } = moment
   capture.flushHeld()
-  for (const mapping of moment.mappings) if (rounds.isFollowed(mapping)) tracker.unfollow(mapping)
+  for (const mapping of rounds.followed()) tracker.unfollow(mapping)
   for (const range of last.dropped) capture.erase(range)
   return {
     threads: moment.threads, mappings: moment.mappings,

@@ -15,8 +15,12 @@ import type { Userfault } from '../kernel/userfaults.ts'
 import { whileStopped } from '../tracee/freeze.ts'
 import { withHelper } from '../tracee/helper.ts'
 
-/** O_CLOEXEC | O_NONBLOCK; without USER_MODE_ONLY, so that the kernel's own writes are seen too. */
-const USERFAULTFD_FLAGS = 0o2004000
+/**
+ * O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY. The last is what an unprivileged target may have: the call is made with
+ * its rights, not ours. It only decides who may be made to wait, and with WP_ASYNC nobody is: writes that the kernel
+ * makes for the program are seen all the same (do_wp_page(), mm/memory.c, Linux 6.18).
+ */
+const USERFAULTFD_FLAGS = 0o2004001
 
 const POPULATED = PageState.present | PageState.swapped
 

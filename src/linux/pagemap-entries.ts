@@ -1,0 +1,53 @@
+import { readSync } from 'node:fs'
+import type { PageNumber } from '../memory/address.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
+import { assert } from '../kernel/errors.ts'
+import { PageState, type PageTables, type ScanOutcome, type ScanQuery } from '../kernel/page-tables.ts'
+
+const ENTRY_BYTES = 8
+const ENTRIES_AT_ONCE = 8192
+/** Bits 61, 62 and 63 of an entry (pagemap.rst): file page, swapped, present; here within its upper half. */
+const FILE = 1 << 29
+const SWAPPED = 1 << 30
+const PRESENT = 1 << 31
+
+/** /proc/PID/pagemap read entry by entry: 10 to 20 ms per GiB instead of 4. Knows PageState.present, swapped and file. */
+export class PagemapEntries implements PageTables {
+  readonly #file: number
+  readonly #bytes = new Uint8Array(ENTRIES_AT_ONCE * ENTRY_BYTES)
+  readonly #halves = new Uint32Array(this.#bytes.buffer)
+
+  constructor(file: number) {
+    this.#file = file
+  }
+
+  scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome {
+    assert(!query.protect && !query.trackedOnly, 'entries can be read, not protected')
+    for (let from: number = range.start; from < range.end; from += ENTRIES_AT_ONCE) {
+      const count = Math.min(ENTRIES_AT_ONCE, range.end - from)
+      const entries = readSync(this.#file, this.#bytes, 0, count * ENTRY_BYTES, from * ENTRY_BYTES) / ENTRY_BYTES
+      if (entries === 0) return { kind: 'gone' }
+      for (let i = 0; i < entries; i++) {
+        const state = stateOf(this.#halves[2 * i + 1]!)
+        if ((state & query.all) !== query.all || (query.any !== 0 && (state & query.any) === 0)) continue
+        if (!append(found, from + i, state & query.report)) return { kind: 'full', next: (from + i) as PageNumber }
+      }
+    }
+    return { kind: 'done' }
+  }
+}
+
+function stateOf(upperHalf: number): number {
+  return ((upperHalf & PRESENT) !== 0 ? PageState.present : 0) | ((upperHalf & SWAPPED) !== 0 ? PageState.swapped : 0) | ((upperHalf & FILE) !== 0 ? PageState.file : 0)
+}
+
+/** Makes the last region longer where it can. */
+function append(found: RegionList, page: number, state: number): boolean {
+  const last = found.length - 1
+  if (last >= 0 && found.ends[last] === page && found.states[last] === state) {
+    found.ends[last] = page + 1
+    return true
+  }
+  return found.push(page, page + 1, state)
+}
