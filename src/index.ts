@@ -1,6 +1,6 @@
 /**
  * tidemark as a library: see what a running Linux process writes, keep any moment of it.
- * Everything is asynchronous here and happens in a worker thread; nothing blocks the caller.
+ * Everything is asynchronous here and happens in a process of our own; nothing blocks the caller.
  *
  * ```ts
  * import { attach, capabilities, dump } from 'tidemark'
@@ -93,7 +93,7 @@ function requireCount(name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) throw new TidemarkError('usage', `${name} must be a whole number from ${least} on, not ${value}`)
 }
 
-/** A process to ask several things of, over one worker. Being attached stops nothing. */
+/** A process to ask several things of, over one engine. Being attached stops nothing. */
 export class Target implements AsyncDisposable {
   readonly pid: number
   readonly #session: Session

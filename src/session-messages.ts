@@ -1,12 +1,8 @@
-/** What travels between a session and its worker: values only, no classes. */
+/** What travels between a session and its engine: values only, no classes. */
 import type { ErrorCode } from './kernel/errors.ts'
 import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan } from './snapshot/dump.ts'
-
-export interface SessionData {
-  readonly abortFlag: SharedArrayBuffer
-}
 
 export type Request =
   | { readonly kind: 'capabilities' }
@@ -38,7 +34,7 @@ export function encodeError(error: unknown): EncodedError {
   }
 }
 
-/** A bug of ours comes back as an ordinary Error with the worker's stack. */
+/** A bug of ours comes back as an ordinary Error with the engine's stack. */
 export function decodeError({ code, message, stack, ...facts }: EncodedError): Error {
   if (code === undefined) return Object.assign(new Error(message), { stack })
   const present = Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined))

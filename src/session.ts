@@ -1,5 +1,5 @@
+import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { Worker } from 'node:worker_threads'
 import { TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import { decodeError, type Answer, type Request } from './session-messages.ts'
@@ -9,62 +9,74 @@ export interface RequestOptions {
   readonly onEvent?: ((event: DumpEvent) => void) | undefined
 }
 
-/** The caller's side of a worker: one request at a time. */
+/** The caller's side of an engine: one request at a time. */
 export class Session implements AsyncDisposable {
-  readonly #worker: Worker
-  readonly #abortFlag = new Int32Array(new SharedArrayBuffer(4))
-  #ended = false
+  readonly #engine: ChildProcess
 
   constructor() {
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { abortFlag: this.#abortFlag.buffer },
-      resourceLimits: { maxYoungGenerationSizeMb: 16 },
+    const { NODE_OPTIONS: _, ...env } = process.env
+    this.#engine = fork(new URL('./engine.js', import.meta.url), {
+      execArgv: [], env, serialization: 'advanced', detached: true, stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
     })
-    this.#worker.unref()
+    this.#engine.on('error', () => {}) // Told by its end.
+    this.#engine.stdin!.on('error', () => {})
+    this.#idle()
   }
 
-  /** Performs a request in the worker. Rejects with a TidemarkError; with code 'aborted' when `signal` fires. */
-  async request<T>(request: Request, options: RequestOptions = {}): Promise<T> {
-    if (this.#ended) throw new TidemarkError('failed', 'the session has ended')
-    const { signal, onEvent } = options
+  /** Neither an idle engine nor its pipes keep the caller's process from ending. */
+  #idle(): void {
+    this.#engine.unref()
+    this.#engine.channel?.unref()
+    this.#pipe.unref()
+  }
+
+  get #pipe(): { ref(): void; unref(): void } {
+    return this.#engine.stdin as unknown as { ref(): void; unref(): void }
+  }
+
+  /** Performs a request. Rejects with a TidemarkError; with code 'aborted' when `signal` fires, after which the session has ended. */
+  async request<T>(request: Request, { signal, onEvent }: RequestOptions = {}): Promise<T> {
     if (signal?.aborted) throw new TidemarkError('aborted', 'interrupted before it began')
-    const abort = (): void => void Atomics.store(this.#abortFlag, 0, 1)
+    if (!this.#engine.connected) throw new TidemarkError('failed', 'the session has ended')
+    const abort = (): void => void this.#engine.stdin!.end()
     signal?.addEventListener('abort', abort, { once: true })
-    this.#worker.ref()
+    this.#engine.channel?.ref()
     try {
       return await this.#answer(request, onEvent) as T
     } finally {
       signal?.removeEventListener('abort', abort)
-      this.#worker.unref()
+      this.#idle()
     }
   }
 
   #answer(request: Request, onEvent: RequestOptions['onEvent']): Promise<unknown> {
-    const worker = this.#worker
+    const engine = this.#engine
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void): void => {
-        worker.off('message', onMessage).off('error', onError).off('exit', onExit)
+        engine.off('message', onMessage).off('exit', onExit)
         finish()
       }
-      const onMessage = (answer: Answer): void => {
+      const onMessage = (message: unknown): void => {
+        const answer = message as Answer
         if (answer.kind === 'event') onEvent?.(answer.event)
         else if (answer.kind === 'done') settle(() => resolve(answer.value))
         else settle(() => reject(decodeError(answer.error)))
       }
-      const onError = (error: Error): void => settle(() => reject(error))
-      const onExit = (): void => settle(() => reject(new TidemarkError('failed', 'the worker ended')))
-      worker.on('message', onMessage).on('error', onError).on('exit', onExit)
-      worker.postMessage(request)
+      const onExit = (code: number | null, killed: string | null): void => {
+        settle(() => reject(new TidemarkError('failed', `the engine ended (${killed ?? `status ${code}`}); the target runs on`)))
+      }
+      engine.on('message', onMessage).on('exit', onExit)
+      engine.send(request)
     })
   }
 
-  /** Ends the worker, after what it is doing; the kernel lets go of whatever it still held. */
+  /** Ends the engine; the kernel lets go of whatever it still held. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#ended) return
-    this.#ended = true
-    this.#worker.ref()
-    const exit = once(this.#worker, 'exit')
-    this.#worker.postMessage('end')
+    if (this.#engine.exitCode !== null || this.#engine.signalCode !== null) return
+    this.#engine.ref()
+    const exit = once(this.#engine, 'exit')
+    this.#engine.stdin!.destroy()
+    if (this.#engine.connected) this.#engine.disconnect()
     await exit
   }
 }

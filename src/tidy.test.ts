@@ -76,7 +76,7 @@ function functionLengths(text: string): [string, number][] {
 
 /** Files that no other file imports and that are no entry, and exported names that no other file mentions. */
 function unused(files: ReadonlyMap<string, string>): string[] {
-  const entries = new Set(['index.ts', 'worker.ts', 'cli/main.ts'])
+  const entries = new Set(['index.ts', 'engine.ts', 'cli/main.ts'])
   const imported = new Set([...files].flatMap(([file, text]) => imports(text).filter((from) => from.startsWith('.')).map((from) => normalize(join(dirname(file), from)))))
   const everything = readTests()
   const found = [...files.keys()].filter((file) => !entries.has(file) && !imported.has(file)).map((file) => `${file}: nobody imports it`)

@@ -7,9 +7,11 @@ export interface Userfault extends Disposable {
    * 'owned': another userfaultfd has it. 'refused': this kind of mapping cannot be. 'gone': the process is.
    */
   registerAsync(range: PageRange): 'registered' | 'owned' | 'refused' | 'gone'
+  /** Takes the protection off a range, a piece at a time, so that no fault of the target waits long. */
+  unprotect(range: PageRange): void
   /**
-   * Takes protection and registration off a range gently, a piece at a time. Closing does so too, but in one stretch
-   * that holds up every fault of the target: 25 ms per GiB of protected 4 KiB pages.
+   * Has an anonymous mapping watched for something else than writes. Precondition: all threads stand, and stand until
+   * the context is closed; closing then need not visit its pages. 'refused' where the kernel forbids it (7.3).
    */
-  unregister(range: PageRange): void
+  dropTracking(range: PageRange): 'dropped' | 'refused'
 }

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { TidemarkError } from '../kernel/errors.ts'
-import { hideChildStops } from './child-stops.ts'
 import { systemCall } from './ffi.ts'
 import { NR } from './system-calls.ts'
 
@@ -14,7 +13,6 @@ export function startExtra(): Disposable & { readonly pid: number } {
   const child = spawn(program, args, { stdio: 'ignore' })
   child.on('error', () => {})
   child.unref()
-  hideChildStops() // Only now is Node's handler sure to be there.
   const { pid } = child
   if (pid === undefined) throw new TidemarkError('failed', `cannot start ${program}`)
   return {

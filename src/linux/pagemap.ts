@@ -45,13 +45,16 @@ export class PagemapFile implements PageTables, Disposable {
       this.#fillArgument(from, range.end, query, room)
       const regions = systemCall(NR.ioctl, this.#file, PAGEMAP_SCAN, this.#block.address)
       const walkEnd = getU64(words, 8) / this.#pageBytes
-      if (regions === -errno.EPERM && query.trackedOnly) return { kind: 'untracked', at: walkEnd as PageNumber }
+      // walk_end then is the end where the first mapping was at fault, else at most that mapping's start.
+      if (regions === -errno.EPERM && query.trackedOnly) return { kind: 'untracked', at: (walkEnd < range.end ? Math.max(from, walkEnd) : from) as PageNumber }
       if (regions === -errno.ESRCH) return { kind: 'gone' }
       if (regions === -errno.ENOTTY) return this.#entries.scan(range, query, found)
       if (regions < 0) throw callFailed('scanning page tables', regions)
       this.#collect(regions, found)
-      if (regions === 0 && walkEnd <= from) return { kind: 'gone' }
-      from = walkEnd
+      // A list with room left means that the walk came to its end; walk_end then may lie before it (512 regions are
+      // gathered at a time, and it is only set when such a batch is full: do_pagemap_scan(), Linux 6.18).
+      if (regions < room) return { kind: 'done' }
+      from = Math.max(walkEnd, found.ends[found.length - 1]!)
     }
     return { kind: 'done' }
   }

@@ -8,12 +8,12 @@ import { NR } from './system-calls.ts'
 /** include/uapi/linux/userfaultfd.h */
 export const UFFDIO_API = 0xc018_aa3f
 export const UFFDIO_REGISTER = 0xc020_aa00
-const UFFDIO_UNREGISTER = 0x8010_aa01
 const UFFDIO_WRITEPROTECT = 0xc018_aa06
 export const UFFDIO_API_VERSION = 0xaa
+const REGISTER_MODE_MISSING = 1
 const REGISTER_MODE_WP = 2
 /** A multiple of every huge page size but 1 GiB. */
-const UNREGISTER_BYTES = 32 << 20
+const UNPROTECT_BYTES = 32 << 20
 /** Linux 6.7; brings WP_UNPOPULATED with it. */
 const FEATURE_WP_ASYNC = 1 << 15
 
@@ -25,9 +25,16 @@ export function openUserfault(file: number, shift: PageShift): Userfault | 'refu
   const block = allocateBlock(4096)
   const words = new Uint32Array(block.bytes.buffer)
   const pageBytes = 2 ** shift
+  let open = true
   const close = (): void => {
+    if (!open) return
+    open = false
     systemCall(NR.close, file)
     block[Symbol.dispose]()
+  }
+  const putRange = (start: number, end: number): void => {
+    putU64(words, 0, start * pageBytes)
+    putU64(words, 2, (end - start) * pageBytes)
   }
   words[0] = UFFDIO_API_VERSION
   words[2] = FEATURE_WP_ASYNC
@@ -37,8 +44,7 @@ export function openUserfault(file: number, shift: PageShift): Userfault | 'refu
   }
   return {
     registerAsync(range) {
-      putU64(words, 0, range.start * pageBytes)
-      putU64(words, 2, (range.end - range.start) * pageBytes)
+      putRange(range.start, range.end)
       putU64(words, 4, REGISTER_MODE_WP)
       const result = systemCall(NR.ioctl, file, UFFDIO_REGISTER, block.address)
       if (result >= 0) return 'registered'
@@ -47,16 +53,18 @@ export function openUserfault(file: number, shift: PageShift): Userfault | 'refu
       if (result === -errno.ESRCH || result === -errno.ENOENT) return 'gone'
       throw callFailed('registering a mapping', result)
     },
-    unregister(range) {
-      const pages = UNREGISTER_BYTES / pageBytes
+    unprotect(range) {
+      const pages = UNPROTECT_BYTES / pageBytes
       for (let start: number = range.start; start < range.end; start += pages) {
-        putU64(words, 0, start * pageBytes)
-        putU64(words, 2, (Math.min(range.end, start + pages) - start) * pageBytes)
+        putRange(start, Math.min(range.end, start + pages))
         putU64(words, 4, 0)
-        // First the protection, under the read side of the lock; the rest is then quick. What fails here, close undoes.
-        systemCall(NR.ioctl, file, UFFDIO_WRITEPROTECT, block.address)
-        systemCall(NR.ioctl, file, UFFDIO_UNREGISTER, block.address)
+        systemCall(NR.ioctl, file, UFFDIO_WRITEPROTECT, block.address) // What fails here, closing undoes.
       }
+    },
+    dropTracking(range) {
+      putRange(range.start, range.end)
+      putU64(words, 4, REGISTER_MODE_MISSING)
+      return systemCall(NR.ioctl, file, UFFDIO_REGISTER, block.address) < 0 ? 'refused' : 'dropped'
     },
     [Symbol.dispose]: close,
   }

@@ -1,10 +1,10 @@
 import { TidemarkError, isTidemarkError } from '../kernel/errors.ts'
-import { WpAsyncTracker } from '../tracking/wp-async.ts'
+import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import { untracked } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
 import { forecastFork, forecastPrecopy, forecastStop, measurePopulation, type Population } from './forecast.ts'
 import { formatMs } from './pause-budget.ts'
-import { takePrecopy } from './precopy.ts'
+import { takePrecopy, trackWhole } from './precopy.ts'
 import { STRATEGIES } from './strategies.ts'
 import type { Moment, StrategyLimits, StrategyName } from './strategy.ts'
 
@@ -28,14 +28,14 @@ export function takeAuto(capture: Capture, limits: StrategyLimits): { readonly n
   const options = forecastAll(capture, population, tracker)
   const choice = choose(options, limits)
   if (choice.name === 'precopy' && tracker !== undefined) return { name: 'precopy', moment: takePrecopy(capture, limits, tracker) }
-  if (tracker !== undefined) for (const mapping of capture.process.mappings()) tracker.unfollow(mapping)
+  tracker?.end()
   return { name: choice.name, moment: STRATEGIES[choice.name].take(capture, limits) }
 }
 
 function openTracker(capture: Capture, limits: StrategyLimits): WpAsyncTracker | undefined {
   capture.watcher.emit({ kind: 'phase', phase: 'arming' })
   try {
-    return new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs)
+    return trackWhole(capture, limits)
   } catch (error) {
     if (isTidemarkError(error) && (error.code === 'unsupported' || error.code === 'failed')) return undefined
     throw error
@@ -60,7 +60,7 @@ function forecastAll(capture: Capture, population: Population, tracker: WpAsyncT
 function sampleRate(capture: Capture, tracker: WpAsyncTracker): number {
   const { kernel, process } = capture
   capture.watcher.emit({ kind: 'phase', phase: 'measuring' })
-  const mappings = process.mappings().filter((mapping) => capture.share(mapping) === 'whole' && tracker.follow(mapping) === 'followed')
+  const mappings = process.mappings().filter((mapping) => capture.share(mapping) === 'whole' && !tracker.isRefused(mapping))
   for (const mapping of mappings) capture.drain((start, found) => tracker.markAll({ start, end: mapping.end }, found), mapping.start, () => {})
   const start = kernel.clock.nowNs()
   kernel.clock.sleepNs(SAMPLE_NS)

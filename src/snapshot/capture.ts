@@ -196,6 +196,14 @@ export class Capture {
     this.#heldBytes = 0
   }
 
+  /** Room, as holes that cost nothing, for memory that was never touched: a debugger is to read zeros there. */
+  reserveWhole(mappings: readonly Mapping[]): void {
+    for (const mapping of mappings) {
+      if (this.share(mapping) !== 'whole' || !(mapping.readable || mapping.writable)) continue
+      if (this.layout.fits(mapping)) this.layout.reserve(mapping, mapping)
+    }
+  }
+
   /** Pages that an earlier round saved and the target has since dropped. */
   erase(range: PageRange): void {
     this.copyBlock.bytes.fill(0, 0, this.#pageBytes)

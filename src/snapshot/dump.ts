@@ -75,6 +75,7 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
     ? takeAuto(capture, plan.limits)
     : { name: plan.strategy, moment: STRATEGIES[plan.strategy].take(capture, plan.limits) }
   watcher.emit({ kind: 'phase', phase: 'finishing' })
+  capture.reserveWhole(moment.mappings)
   const fileBytes = finish(kernel, process, capture, output, moment)
   return {
     pid: plan.pid, file: plan.output.path, strategy: name,

@@ -31,9 +31,14 @@ export class FileLayout {
     return this.#fileBytes
   }
 
+  /** Whether a mapping is small enough to have room as a whole. */
+  fits(mapping: PageRange): boolean {
+    return mapping.end - mapping.start <= WHOLE_PAGES_MAX
+  }
+
   /** Makes sure that `pages`, which lie within `mapping`, have a place, and the rest of the mapping too unless it is vast. */
   reserve(mapping: PageRange, pages: PageRange): void {
-    const vast = mapping.end - mapping.start > WHOLE_PAGES_MAX
+    const vast = !this.fits(mapping)
     const start = vast ? Math.max(mapping.start, pages.start - (pages.start % PIECE_PAGES)) : mapping.start
     const end = vast ? Math.min(mapping.end, Math.ceil(pages.end / PIECE_PAGES) * PIECE_PAGES) : mapping.end
     if (this.#last !== undefined && this.#last.start <= start && end <= this.#last.end) return

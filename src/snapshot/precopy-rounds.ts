@@ -13,6 +13,8 @@ export interface Round {
 
 /** So few that one more round costs more than it saves. */
 const FEW_PAGES = 48
+/** So many new pages would lengthen the pause more than one more short stop does. */
+const CATCH_UP_PAGES = 2048
 /** Rounds shorter than this stay in memory until after the pause: writing would be the longer part of them. */
 const HOLD_PAGES_MAX = 1024
 /** A round that leaves this share of what the one before left no longer shrinks. */
@@ -26,8 +28,8 @@ export class PrecopyRounds {
   populatedPages = 0
   readonly #capture: Capture
   readonly #tracker: WpAsyncTracker
-  readonly #followed = new Map<number, Mapping>()
-  readonly #untrackable = new Map<number, Mapping>()
+  /** Met in the last round, and not registered. */
+  readonly #untracked: Mapping[] = []
   readonly #heads = new Set<string>()
   /** What fileStamp said before the first page of a file mapping was copied. */
   readonly #stamps = new Map<string, string | undefined>()
@@ -53,13 +55,15 @@ export class PrecopyRounds {
     const start = kernel.clock.nowNs()
     const before = this.#capture.copiedPages
     const mappings = process.mappings()
+    this.#untracked.length = 0
     for (const mapping of mappings) visit(mapping, mappings)
+    this.#catchUp()
     const round = { pages: this.#capture.copiedPages - before, ns: kernel.clock.nowNs() - start }
     this.history.push(round)
     watcher.emit({ kind: 'round', round: this.history.length, ...round })
   }
 
-  /** Registers a mapping, marks all it has, and copies it. In this order: what is written while we copy is marked as written. */
+  /** Marks all that a mapping has, and copies it. In this order: what is written while we copy is then marked as written. */
   #begin(mapping: Mapping): void {
     const capture = this.#capture
     const share = capture.share(mapping)
@@ -67,22 +71,18 @@ export class PrecopyRounds {
       this.#heads.add(keyOf(mapping))
       capture.forContents(capture.process, mapping, share, (regions) => capture.save(capture.process, mapping, regions))
     }
-    if (share !== 'whole') return
-    if (this.#tracker.follow(mapping) !== 'followed') {
-      this.#untrackable.set(mapping.start, mapping)
-      return
-    }
-    this.#followed.set(mapping.start, mapping)
+    if (share !== 'whole' || this.#tracker.isRefused(mapping)) return
     const save = (regions: RegionList): void => capture.save(capture.process, mapping, regions)
     const file = isFileBacked(mapping)
     if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
-    capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
-    if (file) capture.forContents(capture.process, mapping, share, save)
+    const newFrom = capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    if (newFrom !== undefined) this.#untracked.push(mapping)
+    else if (file) capture.forContents(capture.process, mapping, share, save)
   }
 
   #again(mapping: Mapping, mappings: readonly Mapping[]): void {
     const capture = this.#capture
-    if (capture.share(mapping) !== 'whole') {
+    if (capture.share(mapping) !== 'whole' || this.#tracker.isRefused(mapping)) {
       this.#begin(mapping)
       return
     }
@@ -94,7 +94,25 @@ export class PrecopyRounds {
       take(capture.process, mapping, regions)
       for (const alias of aliases) take(capture.process, alias, this.projected(mapping, regions, alias))
     })
-    if (newFrom !== undefined) this.#begin(mapping)
+    if (newFrom !== undefined) this.#untracked.push(mapping)
+  }
+
+  /** Mappings that came since are left to the pause, unless there is so much in them that another stop is worth it. */
+  #catchUp(): void {
+    if (this.#pagesOf(this.#untracked) < CATCH_UP_PAGES) return
+    const starts = new Set(this.#untracked.map(({ start }) => start))
+    this.#untracked.length = 0
+    this.#tracker.followNew()
+    this.#capture.flushHeld()
+    for (const mapping of this.#capture.process.mappings()) if (starts.has(mapping.start)) this.#begin(mapping)
+  }
+
+  #pagesOf(mappings: readonly Mapping[]): number {
+    let pages = 0
+    for (const mapping of mappings) {
+      this.#capture.forPopulated(this.#capture.process, mapping, (populated) => { pages += populated.pageCount() })
+    }
+    return pages
   }
 
   /** Whether another round is likely to shorten the pause that is to come. */
@@ -114,17 +132,10 @@ export class PrecopyRounds {
     return before === undefined ? last.pages : Math.min(this.populatedPages, Math.ceil((last.pages / before.ns) * last.ns))
   }
 
-  followed(): Iterable<Mapping> {
-    return this.#followed.values()
-  }
-
-  /** Pages of mappings that cannot be tracked, all of which the pause will have to copy. */
-  untrackablePages(): number {
-    let pages = 0
-    for (const mapping of this.#untrackable.values()) {
-      this.#capture.forPopulated(this.#capture.process, mapping, (populated) => { pages += populated.pageCount() })
-    }
-    return pages
+  /** Pages that no tracking covers, all of which the pause will have to copy. */
+  untrackedPages(): number {
+    const refused = this.#capture.process.mappings().filter((mapping) => this.#capture.share(mapping) === 'whole' && this.#tracker.isRefused(mapping))
+    return this.#pagesOf([...refused, ...this.#untracked])
   }
 
   hasHead(mapping: Mapping): boolean {

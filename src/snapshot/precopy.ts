@@ -23,9 +23,14 @@ export const precopy: Strategy = {
   name: 'precopy',
   take(capture, limits) {
     capture.watcher.emit({ kind: 'phase', phase: 'arming' })
-    using tracker = new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs)
+    using tracker = trackWhole(capture, limits)
     return takePrecopy(capture, limits, tracker)
   },
+}
+
+/** Tracks every mapping that goes into the image as a whole. */
+export function trackWhole(capture: Capture, limits: StrategyLimits): WpAsyncTracker {
+  return new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs, (mapping) => capture.share(mapping) === 'whole')
 }
 
 /** The strategy proper, with a tracker that may have been used to measure first. */
@@ -36,18 +41,18 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   while (rounds.worthAnother(limits)) rounds.another()
   const hidden = process.hiddenWriters()
   const fixedPages = hidden.fixedBuffers.reduce((pages, { start, end }) => pages + end - start, 0)
-  keepPause(capture, limits, forecastPrecopyStop(rounds.populatedPages, rounds.expectedPages + fixedPages + rounds.untrackablePages()))
+  keepPause(capture, limits, forecastPrecopyStop(rounds.populatedPages, rounds.expectedPages + fixedPages + rounds.untrackedPages()))
   const spots = [...untracked(hidden), ...sharedWriters(capture, process.mappings())]
   capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
   const last = new LastStop(capture, tracker, rounds, hidden.fixedBuffers)
   const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => last.take(stopped))
   const { stopped } = moment
   capture.flushHeld()
-  for (const mapping of rounds.followed()) tracker.unfollow(mapping)
+  tracker.end()
   for (const range of last.dropped) capture.erase(range)
   return {
     threads: moment.threads, mappings: moment.mappings,
-    pauseNs: stopped.releasedNs - stopped.startedNs, freezeNs: stopped.frozenNs - stopped.startedNs, armingNs: tracker.armingNs,
+    pauseNs: stopped.releasedNs - stopped.startedNs, freezeNs: stopped.frozenNs - stopped.startedNs, armingNs: tracker.stopNsMax,
     roundPages: [...rounds.history.map(({ pages }) => pages), last.heldPages], dirtyAtPausePages: last.heldPages,
     blindSpots: merged([...kernelWorkers(moment.workers), ...spots, ...sharedWriters(capture, moment.mappings), ...rounds.changedFiles(moment.mappings)]),
     extraBytesMax: 0,
