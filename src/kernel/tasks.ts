@@ -44,10 +44,11 @@ export interface Tasks {
   readRegisters(tid: number, set: number, into: Block, at: number, lengthMax: number): number | 'gone'
   /** Replaces the general registers. */
   writeRegisters(tid: number, from: Block, at: number, length: number): void
+  /** The mask the thread has, or in ppoll(2) and its kin will have after that call. Writing it ends the mask of the call. */
   readSignalMask(tid: number): bigint
   writeSignalMask(tid: number, mask: bigint): void
-  /** Whether a signal that the thread does not block waits to be delivered. */
-  signalPending(tid: number, blocked: bigint): boolean
+  /** Whether a signal waits that the thread does not block now; in ppoll(2) and its kin, by the mask of that call. */
+  signalPending(tid: number): boolean
   /** Where the thread's rseq critical section would abort to, if `pc` is inside one. */
   rseqAbort(tid: number, pc: bigint): bigint | undefined
   /** Copies an open file of another task into our process. */

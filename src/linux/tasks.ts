@@ -109,11 +109,11 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
       mustPtrace('writing the signal mask', ptrace(PTRACE.setSignalMask, tid, 8, scratch.address), tid)
     },
 
-    signalPending(tid, blocked) {
+    signalPending(tid) {
       const text = readProc(`/proc/${tid}/status`)
       if (text === undefined) return false
       const pending = BigInt(`0x${statusLine(text, 'SigPnd') ?? '0'}`) | BigInt(`0x${statusLine(text, 'ShdPnd') ?? '0'}`)
-      return (pending & ~blocked) !== 0n
+      return (pending & ~BigInt(`0x${statusLine(text, 'SigBlk') ?? '0'}`)) !== 0n
     },
 
     rseqAbort(tid, pc) {

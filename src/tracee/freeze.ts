@@ -196,8 +196,12 @@ export class Stopped {
     const { tasks, architecture } = this.#kernel
     if (!architecture.wasInterrupted(thread.registers)) return
     const resume = thread.registers.slice()
-    const signalled = tasks.signalPending(thread.tid, tasks.readSignalMask(thread.tid))
-    if (!signalled) architecture.rewindInterrupted(resume, this.#blockedNs(thread.tid))
+    if (!tasks.signalPending(thread.tid)) {
+      // A signal that only epoll_pwait's own mask lets in, and comes from now on, is to find the thread in the call:
+      // its handler would otherwise run before the call is made again, which then would not end for it.
+      tasks.writeSignalMask(thread.tid, tasks.readSignalMask(thread.tid))
+      architecture.rewindInterrupted(resume, this.#blockedNs(thread.tid))
+    }
     thread.resume = resume
     writeGeneral(this.#kernel, thread.tid, resume)
   }
