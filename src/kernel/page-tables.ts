@@ -22,13 +22,15 @@ export const PageState = {
 export interface ScanQuery {
   /** Only pages with all of these states. */
   readonly all: number
+  /** Only pages with none of these. */
+  readonly none: number
   /** Only pages with at least one of these; 0 asks for none. */
   readonly any: number
   /** The states to report. `all === report === written` with no `any` is the kernel's fast path. */
   readonly report: number
   /** Write-protect exactly the reported pages, atomically with the report. */
   readonly protect: boolean
-  /** Stop at the first mapping that is not registered for asynchronous write-protection. */
+  /** Stop at the first mapping that is not registered for asynchronous write-protection; what was found before it is lost. */
   readonly trackedOnly: boolean
 }
 

@@ -30,7 +30,7 @@ export class PagemapEntries implements PageTables {
       if (entries === 0) return { kind: 'gone' }
       for (let i = 0; i < entries; i++) {
         const state = stateOf(this.#halves[2 * i + 1]!)
-        if ((state & query.all) !== query.all || (query.any !== 0 && (state & query.any) === 0)) continue
+        if ((state & query.all) !== query.all || (state & query.none) !== 0 || (query.any !== 0 && (state & query.any) === 0)) continue
         if (!append(found, from + i, state & query.report)) return { kind: 'full', next: (from + i) as PageNumber }
       }
     }

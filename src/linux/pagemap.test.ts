@@ -7,7 +7,7 @@ import { startExtra } from './extra.ts'
 import { openLinuxKernel } from './linux-kernel.ts'
 import { PagemapEntries } from './pagemap-entries.ts'
 
-const POPULATED = { all: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: false, trackedOnly: false }
+const POPULATED = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: false, trackedOnly: false }
 
 function regions(list: RegionList): number[][] {
   return Array.from({ length: list.length }, (_, i) => [list.starts[i]!, list.ends[i]!, list.states[i]!])

@@ -68,7 +68,8 @@ export class PagemapFile implements PageTables, Disposable {
     putU64(words, 6, to * this.#pageBytes)
     putU64(words, 10, this.#block.address + ARGUMENT_BYTES)
     words[12] = room
-    words[18] = query.all
+    words[16] = query.none // inverted, so that each must be absent
+    words[18] = query.all | query.none
     words[20] = query.any
     words[22] = query.report
   }

@@ -60,6 +60,10 @@ export class PageBitmap {
     this.#size--
   }
 
+  hasAny(range: PageRange): boolean {
+    return this.within(range).next().done !== true
+  }
+
   /** The members within `range`, ascending. Costs a step per 32 pages where there are none, less where no chunk is. */
   *within(range: PageRange): Generator<PageNumber> {
     let page: number = range.start

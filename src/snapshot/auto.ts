@@ -61,7 +61,10 @@ function sampleRate(capture: Capture, tracker: WpAsyncTracker): number {
   const { kernel, process } = capture
   capture.watcher.emit({ kind: 'phase', phase: 'measuring' })
   const mappings = process.mappings().filter((mapping) => capture.share(mapping) === 'whole' && !tracker.isRefused(mapping))
-  for (const mapping of mappings) capture.drain((start, found) => tracker.markAll({ start, end: mapping.end }, found), mapping.start, () => {})
+  for (const mapping of mappings) {
+    tracker.clearStale(mapping, capture.found)
+    capture.drain((start, found) => tracker.markAll({ start, end: mapping.end }, found), mapping.start, () => {})
+  }
   const start = kernel.clock.nowNs()
   kernel.clock.sleepNs(SAMPLE_NS)
   const sampleNs = kernel.clock.nowNs() - start

@@ -1,6 +1,7 @@
 import type { PageNumber } from '../memory/address.ts'
 import { fillsOnDemand, objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
+import { PageBitmap } from '../memory/page-bitmap.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Block } from '../kernel/block.ts'
 import { TidemarkError } from '../kernel/errors.ts'
@@ -71,6 +72,7 @@ export class Capture {
   readonly #holdBlock: Block
   readonly #held = new RegionList(HOLD_BYTES / 4096)
   readonly #heldMappings: Mapping[] = []
+  #heldPages = new PageBitmap()
   #heldBytes = 0
   #copiedPages = 0
   #populatedPages = 0
@@ -117,7 +119,7 @@ export class Capture {
 
   /** The populated pages of the range, added to {@link found} in pieces; `each` empties it as often as it fills. */
   forPopulated(source: Process, range: PageRange, each: (regions: RegionList) => void, list = this.found): void {
-    const query = { all: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: false, trackedOnly: false }
+    const query = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: false, trackedOnly: false }
     this.drain((start, found) => source.pageTables.scan({ start, end: range.end }, query, found), range.start, each, list)
   }
 
@@ -177,10 +179,16 @@ export class Capture {
       if (this.#heldMappings.at(-1) !== mapping) this.#heldMappings.push(mapping)
       for (let i = 0; i < this.#batch.length; i++) {
         this.#held.push(this.#batch.starts[i]!, this.#batch.ends[i]!, this.#heldMappings.length - 1)
+        for (let page = this.#batch.starts[i]!; page < this.#batch.ends[i]!; page++) this.#heldPages.add(page as PageNumber)
       }
       this.#heldBytes += bytes
       this.#copiedPages += bytes / this.#pageBytes
     })
+  }
+
+  /** Whether the image has any page of the range so far, in the file or still in memory. */
+  hasAny(range: PageRange): boolean {
+    return this.file.holdsAny(range) || this.#heldPages.hasAny(range)
   }
 
   /** What was held goes to the file, in the order it was read. */
@@ -193,6 +201,7 @@ export class Capture {
     }
     this.#held.clear()
     this.#heldMappings.length = 0
+    this.#heldPages = new PageBitmap()
     this.#heldBytes = 0
   }
 

@@ -32,7 +32,7 @@ export function measurePopulation(capture: Capture): Population {
   let pages = 0
   let hugePages = 0
   let sharedPages = 0
-  const query = { all: 0, any: PageState.present | PageState.swapped, report: PageState.huge, protect: false, trackedOnly: false }
+  const query = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.huge, protect: false, trackedOnly: false }
   for (const mapping of capture.process.mappings()) {
     if (capture.share(mapping) !== 'whole') continue
     capture.drain((start, found) => capture.process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, (regions) => {

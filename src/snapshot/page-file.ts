@@ -77,7 +77,7 @@ export class PageFile {
   }
 
   holdsAny(range: PageRange): boolean {
-    return this.#held.within(range).next().done !== true
+    return this.#held.hasAny(range)
   }
 
   /** Makes pages of the range that an earlier round stored read as zeros again: the target has dropped them. */

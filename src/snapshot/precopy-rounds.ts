@@ -75,9 +75,9 @@ export class PrecopyRounds {
     const save = (regions: RegionList): void => capture.save(capture.process, mapping, regions)
     const file = isFileBacked(mapping)
     if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
-    const newFrom = capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
-    if (newFrom !== undefined) this.#untracked.push(mapping)
-    else if (file) capture.forContents(capture.process, mapping, share, save)
+    this.#tracker.clearStale(mapping, capture.found)
+    capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    if (file) capture.forContents(capture.process, mapping, share, save)
   }
 
   #again(mapping: Mapping, mappings: readonly Mapping[]): void {
@@ -86,15 +86,15 @@ export class PrecopyRounds {
       this.#begin(mapping)
       return
     }
+    if (!this.#tracker.isTracked(mapping, capture.found)) this.#untracked.push(mapping)
     const aliases = this.aliasesOf(mapping, mappings)
     // Held pages come after saved ones in the file: once a round is held, so are those that follow.
     this.#holding ||= this.expectedPages < HOLD_PAGES_MAX
     const take = this.#holding ? capture.hold.bind(capture) : capture.save.bind(capture)
-    const newFrom = capture.drain((start, found) => this.#tracker.takeWritten({ start, end: mapping.end }, found), mapping.start, (regions) => {
+    capture.drain((start, found) => this.#tracker.takeWritten({ start, end: mapping.end }, found), mapping.start, (regions) => {
       take(capture.process, mapping, regions)
       for (const alias of aliases) take(capture.process, alias, this.projected(mapping, regions, alias))
     })
-    if (newFrom !== undefined) this.#untracked.push(mapping)
   }
 
   /** Mappings that came since are left to the pause, unless there is so much in them that another stop is worth it. */

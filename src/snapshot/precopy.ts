@@ -9,6 +9,7 @@ import type { Capture } from './capture.ts'
 import { forecastPrecopyStop } from './forecast.ts'
 import { keepPause } from './pause-budget.ts'
 import { PrecopyRounds } from './precopy-rounds.ts'
+import type { Share } from './selection.ts'
 import type { Moment, Strategy, StrategyLimits } from './strategy.ts'
 import { readThreads } from './threads.ts'
 
@@ -106,7 +107,7 @@ class LastStop {
     const share = capture.share(mapping)
     if (share === 'none' || (share === 'first-page' && this.#rounds.hasHead(mapping))) return
     if (share === 'first-page' || this.#rounds.isUnreliable(mapping)) {
-      capture.forContents(capture.process, mapping, share, (regions) => this.#hold(mapping, regions))
+      this.#holdContents(mapping, share)
       return
     }
     const anonymous = !isFileBacked(mapping)
@@ -122,8 +123,21 @@ class LastStop {
 
   /** A mapping nobody tracks: born since the last round, moved here, or not registerable. */
   #takeNew(mapping: Mapping, range: PageRange): void {
-    if (fillsOnDemand(mapping)) this.#capture.forContents(this.#capture.process, mapping, 'whole', (regions) => this.#hold(mapping, regions))
+    if (fillsOnDemand(mapping)) this.#holdContents(mapping, 'whole')
     else this.#holdRange(mapping, range)
+  }
+
+  /** All that the image wants of a mapping; where a shared object has holes now, what a round saved is dropped. */
+  #holdContents(mapping: Mapping, share: Share): void {
+    let gapFrom: number = mapping.start
+    this.#capture.forContents(this.#capture.process, mapping, share, (regions) => {
+      this.#hold(mapping, regions)
+      for (let i = 0; i < regions.length; i++) {
+        this.#drop(gapFrom, regions.starts[i]!)
+        gapFrom = regions.ends[i]!
+      }
+    })
+    if (share === 'whole') this.#drop(gapFrom, mapping.end)
   }
 
   /** Of regions that read as written, the long ones are mostly holes that were never marked. */
@@ -152,7 +166,7 @@ class LastStop {
 
   #drop(from: number, to: number): void {
     const range = { start: from, end: to } as PageRange
-    if (from < to && this.#capture.file.holdsAny(range)) this.dropped.push(range)
+    if (from < to && this.#capture.hasAny(range)) this.dropped.push(range)
   }
 
   #hold(mapping: Mapping, regions: RegionList): void {

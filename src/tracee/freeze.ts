@@ -151,6 +151,8 @@ export class Stopped {
     } else if (status.kind === 'gone') {
       this.#pending.delete(tid)
     } else {
+      // Any stop takes back the interrupt that was pending (ptrace_stop(), kernel/signal.c), so it is asked for again.
+      this.#kernel.tasks.interrupt(tid)
       this.#kernel.tasks.resume(tid, 'anywhere', status.kind === 'signal' ? status.signal : 0)
     }
   }

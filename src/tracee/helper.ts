@@ -200,6 +200,7 @@ function awaitStop(kernel: Kernel, tid: number, ...expected: TaskStatus['kind'][
     if (status !== undefined) {
       if (expected.includes(status.kind)) return status
       if (status.kind === 'gone') throw helperDied(tid)
+      if (expected.includes('trap')) tasks.interrupt(tid) // The stop we are in has taken the pending one back.
       tasks.resume(tid, 'syscall', status.kind === 'signal' ? status.signal : 0)
     }
     const waited = clock.nowNs() - start

@@ -57,7 +57,7 @@ function haveHugePage(shift: PageShift): Outcome {
   const range = { start: (aligned / 2 ** shift) as PageNumber, end: ((aligned + hugeBytes) / 2 ** shift) as PageNumber }
   using pagemap = new PagemapFile(process.pid, shift)
   const found = new RegionList(16)
-  pagemap.scan(range, { all: PageState.huge, any: 0, report: PageState.huge, protect: false, trackedOnly: false }, found)
+  pagemap.scan(range, { all: PageState.huge, none: 0, any: 0, report: PageState.huge, protect: false, trackedOnly: false }, found)
   const size = `mode ${mode}, ${hugeBytes / 2 ** 20} MiB`
   return found.length > 0 ? works(size) : fails(`${size}: none could be had just now`, 'memory is fragmented, or a prctl or security module forbids them to us: scans and forks take longer per GiB; echo 1 > /proc/sys/vm/compact_memory')
 }

@@ -42,7 +42,7 @@ export function probeTracking(open: Open, shift: PageShift, situation: Situation
 
 function scanOwn(shift: PageShift): Outcome {
   using sample = SAMPLES.anon(shift)
-  const present = scan(sample, { all: PageState.present, any: 0, report: PageState.present, protect: false, trackedOnly: false }, shift)
+  const present = scan(sample, { all: PageState.present, none: 0, any: 0, report: PageState.present, protect: false, trackedOnly: false }, shift)
   return present === 1 ? works() : fails(`the scan found ${present} pages where 1 is`)
 }
 
@@ -54,8 +54,8 @@ function scan(sample: Sample, query: ScanQuery, shift: PageShift): number {
   return found.pageCount()
 }
 
-const MARK: ScanQuery = { all: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: true, trackedOnly: true }
-const WRITTEN: ScanQuery = { all: PageState.written | PageState.present, any: 0, report: PageState.written, protect: false, trackedOnly: true }
+const MARK: ScanQuery = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.present, protect: true, trackedOnly: true }
+const WRITTEN: ScanQuery = { all: PageState.written | PageState.present, none: 0, any: 0, report: PageState.written, protect: false, trackedOnly: true }
 
 /** The whole way round: register, mark, look (nothing), write, look (there it is). */
 function followWrites(open: Open, map: (shift: PageShift) => Sample, shift: PageShift, situation: Situation): Outcome {
