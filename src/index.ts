@@ -71,6 +71,7 @@ function dumpIn(session: Session, pid: number, options: DumpOptions): Promise<Du
 
 function planOf(pid: number, options: DumpOptions): DumpPlan {
   requireCount('pid', pid, 1)
+  if (options.output === '') throw new TidemarkError('usage', 'the output has no name', { hint: 'name a file, or - for standard output' })
   if (options.pauseNsMax !== undefined && !(options.pauseNsMax > 0)) {
     throw new TidemarkError('usage', `a pause of ${options.pauseNsMax} ns cannot be kept`, { hint: 'every snapshot stops the target for a moment; a fraction of a millisecond is the least' })
   }

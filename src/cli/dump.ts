@@ -59,8 +59,8 @@ Examples:
   tidemark dump 4242 -o - | zstd > app.core.zst     to a pipe
   tidemark dump 4242 --strategy fork --json         by a copy the kernel makes; result as JSON
 
-Strategies: stop copies while the target stands still; fork saves a copy-on-write copy of it; precopy
-copies while it runs and stops it for what it wrote meanwhile; auto measures and takes the cheapest.`)
+Strategies: stop copies while the target stands still; fork saves a copy-on-write copy of it;
+precopy copies while it runs and stops it for what it wrote meanwhile; auto measures and chooses.`)
     .action(run)
 }
 
@@ -85,6 +85,7 @@ async function run(pid: number, flags: Flags): Promise<void> {
 
 /** gcore's users give a prefix, others a file: a name with an extension is a file. */
 function outputName(given: string | undefined, pid: number): string {
+  if (given === '') throw new TidemarkError('usage', 'the output has no name', { hint: 'name a file, or - for standard output' })
   if (given === undefined) return `core.${pid}`
   if (given === '-' || basename(given).includes('.', 1)) return given
   const isNode = statSync(given, { throwIfNoEntry: false })

@@ -35,15 +35,14 @@ export interface Architecture {
   /** What a system call returned: a value, or minus an error number. */
   callResult(registers: Registers): number
   /**
-   * Undoes the EINTR that our interruption gave to a system call that the kernel does not restart by itself.
+   * Where our interruption gave EINTR to a system call that the kernel does not restart by itself, asks the kernel to
+   * restart it after all, unless a signal is handled first. For a thread in the stop that interrupted it.
    * `blockedNs` shortens the timeout of calls that keep it in a register; `undefined` leaves it whole.
    * Returns false, and changes nothing, when the call was not of that kind.
    */
-  rewindInterrupted(registers: Registers, blockedNs: number | undefined): boolean
-  /** Calls whose timeout {@link rewindInterrupted} can shorten. */
+  restartInterrupted(registers: Registers, blockedNs: number | undefined): boolean
+  /** Calls whose timeout {@link restartInterrupted} can shorten. */
   readonly timedCalls: ReadonlySet<number>
-  /** Whether {@link rewindInterrupted} would do anything. */
-  wasInterrupted(registers: Registers): boolean
 
   /** The code that brings a thread home without us; absent where this processor has none yet. */
   readonly lifeline: Lifeline | undefined

@@ -8,8 +8,11 @@ export interface PageSink {
 
 /** A file being written, invisible under its final name until it is whole. Disposing it uncommitted leaves nothing behind. */
 export interface Output extends PageSink, Disposable {
-  /** Gives the file its length and its final name. Throws when the name is taken and was not to be replaced. */
-  commit(fileBytes: number): void
+  /**
+   * Gives the file its length and its final name. Throws when the name is taken and was not to be replaced.
+   * A pipe's reader may keep us waiting: `checkAborted` is called meanwhile, and may throw.
+   */
+  commit(fileBytes: number, checkAborted: () => void): void
 }
 
 export interface OutputPlan {

@@ -1,4 +1,5 @@
 import type { Block } from './block.ts'
+import type { TidemarkError } from './errors.ts'
 
 /** What a wait found. */
 export type TaskStatus =
@@ -47,8 +48,6 @@ export interface Tasks {
   /** The mask the thread has, or in ppoll(2) and its kin will have after that call. Writing it ends the mask of the call. */
   readSignalMask(tid: number): bigint
   writeSignalMask(tid: number, mask: bigint): void
-  /** Whether a signal waits that the thread does not block now; in ppoll(2) and its kin, by the mask of that call. */
-  signalPending(tid: number): boolean
   /** Where the thread's rseq critical section would abort to, if `pc` is inside one. */
   rseqAbort(tid: number, pc: bigint): bigint | undefined
   /** Copies an open file of another task into our process. */
@@ -59,6 +58,8 @@ export interface Tasks {
   lastRanNs(tid: number): number | undefined
   /** Why a thread that cannot be seized cannot be. */
   whyRefused(pid: number, tid: number): 'ended' | 'kernel-worker' | 'forbidden'
+  /** The error that says who or what forbids tracing the process. */
+  refusal(pid: number): TidemarkError
   /** The system call a sleeping thread is in; `undefined` when it runs or the kernel does not tell. */
   currentCall(tid: number): number | undefined
   /** Where a thread that will not stop is stuck, in the kernel's words. */

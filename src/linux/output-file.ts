@@ -1,8 +1,8 @@
-import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync, renameSync, statSync, unlinkSync, writeSync, type Stats } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { Block } from '../kernel/block.ts'
-import { TidemarkError } from '../kernel/errors.ts'
+import { isTidemarkError, TidemarkError } from '../kernel/errors.ts'
 import type { Output, OutputPlan } from '../kernel/output.ts'
 import { allocateBlock } from './block.ts'
 import { callFailed, errno } from './errno.ts'
@@ -22,13 +22,21 @@ export function createOutput(plan: OutputPlan): Output {
   return new NamedFile(plan)
 }
 
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    throw fileError(path, cause)
+  }
+}
+
 function isStream(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false })
+  const stat = statOf(path)
   return stat !== undefined && !stat.isFile() && !stat.isDirectory()
 }
 
 function refuseTakenName(plan: OutputPlan): void {
-  const stat = statSync(plan.path, { throwIfNoEntry: false })
+  const stat = statOf(plan.path)
   if (stat?.isDirectory()) {
     throw new TidemarkError('failed', `${plan.path} is a directory`, { hint: 'name a file in it' })
   }
@@ -41,9 +49,9 @@ function fileError(path: string, cause: unknown): TidemarkError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
   const what: Record<string, string> = {
     ENOSPC: 'the disk is full', EDQUOT: 'the disk quota is used up', EFBIG: 'the file would be larger than the file system or RLIMIT_FSIZE allows',
-    ENOENT: 'no such directory', ENOTDIR: 'a part of the path is not a directory', EACCES: 'not permitted', EROFS: 'the file system is read-only', ENOTSUP: 'that file system takes no new files', EPERM: 'that file system takes no new files', EPIPE: 'the reader went away',
+    ELOOP: 'too many symbolic links', ENAMETOOLONG: 'the name is too long', ENOENT: 'no such directory', ENOTDIR: 'a part of the path is not a directory', EACCES: 'not permitted', EROFS: 'the file system is read-only', ENOTSUP: 'that file system takes no new files', EPERM: 'that file system takes no new files', EPIPE: 'the reader went away',
   }
-  return new TidemarkError(code === 'EACCES' ? 'not-permitted' : 'failed', `cannot write ${path}: ${what[code] ?? code}`, { errno: code, cause })
+  return new TidemarkError(code === 'EACCES' ? 'not-permitted' : 'failed', `cannot write ${path}: ${what[code] ?? code}`, { errno: code, cause, hint: 'choose another place' })
 }
 
 /** A file open for writing that nobody sees yet. `temporary` is its name where the file system cannot do without. */
@@ -144,20 +152,38 @@ class PouredFile implements Output {
     writeFully(this.#unnamed.file, from, at, length, fileOffset, tmpdir())
   }
 
-  commit(fileBytes: number): void {
-    const out = this.#path === 'standard output' ? STDOUT : openSync(this.#path, 'w')
+  commit(fileBytes: number, checkAborted: () => void): void {
+    const out = this.#openPatiently(checkAborted)
     const piece = Buffer.allocUnsafe(1 << 20)
     try {
       ftruncateSync(this.#unnamed.file, fileBytes)
       for (let at = 0; at < fileBytes;) {
         const read = readSync(this.#unnamed.file, piece, 0, Math.min(piece.length, fileBytes - at), at)
-        for (let done = 0; done < read;) done += writeOrWait(out, piece, done, read - done)
+        for (let done = 0; done < read;) {
+          checkAborted()
+          done += writeOrWait(out, piece, done, read - done)
+        }
         at += read
       }
     } catch (cause) {
-      throw fileError(this.#path, cause)
+      throw isTidemarkError(cause) ? cause : fileError(this.#path, cause)
     } finally {
       if (out !== STDOUT) closeSync(out)
+    }
+  }
+
+  /** Opened anew and non-blocking, so that a reader who never comes, or never reads, does not make us deaf. */
+  #openPatiently(checkAborted: () => void): number {
+    const isStdout = this.#path === 'standard output'
+    for (;;) {
+      checkAborted()
+      try {
+        return openSync(isStdout ? `/proc/self/fd/${STDOUT}` : this.#path, constants.O_WRONLY | constants.O_NONBLOCK)
+      } catch (cause) {
+        if (isStdout) return STDOUT // A socket cannot be opened anew.
+        if ((cause as NodeJS.ErrnoException).code !== 'ENXIO') throw fileError(this.#path, cause)
+        nap(20)
+      }
     }
   }
 
@@ -173,9 +199,13 @@ function writeOrWait(file: number, bytes: Buffer, from: number, length: number):
     return writeSync(file, bytes, from, length)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EAGAIN') throw cause
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    nap(1)
     return 0
   }
+}
+
+function nap(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
 function writeFully(file: number, from: Block, at: number, length: number, fileOffset: number, path: string): void {

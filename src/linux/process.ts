@@ -10,7 +10,7 @@ import { PagemapFile } from './pagemap.ts'
 import { listProc, readProc, readProcBytes, readStat, statusLine } from './proc.ts'
 import { NR } from './system-calls.ts'
 import { LinuxMemory } from './target-memory.ts'
-import { processGone, tracerOf } from './tasks.ts'
+import { notPermitted, processGone, tracerOf } from './refusals.ts'
 
 const PF_KTHREAD = 0x20_0000
 /** include/uapi/asm-generic/fcntl.h; arm64 swaps O_DIRECT with O_DIRECTORY's neighbour. */
@@ -35,21 +35,10 @@ export function openProcess(pid: number, shift: PageShift, traced?: 'by-us'): Pr
   }
 }
 
-export function notPermitted(pid: number, cause?: unknown): TidemarkError {
-  const tracer = tracerOf(pid)
-  if (tracer !== 0) {
-    const name = readStat(`/proc/${tracer}/stat`)?.name ?? 'unknown'
-    return new TidemarkError('not-permitted', `process ${pid} is already traced by process ${tracer} (${name})`, { pid, hint: 'a process has one tracer at a time: detach that one first' })
-  }
-  return new TidemarkError('not-permitted', `not permitted to trace process ${pid}`, {
-    pid, cause, hint: 'run as root or as its owner, with CAP_SYS_PTRACE, and see kernel.yama.ptrace_scope; `tidemark check` tells what is missing',
-  })
-}
-
 function refuseImpossible(pid: number): void {
-  if (pid === process.pid) throw new TidemarkError('usage', `process ${pid} is tidemark itself`, { pid, hint: 'name another process' })
+  if (pid === process.pid || pid === process.ppid) throw new TidemarkError('usage', `process ${pid} is tidemark itself`, { pid, hint: 'name another process' })
   const stat = readStat(`/proc/${pid}/stat`)
-  if (stat === undefined) throw new TidemarkError('gone', `no process ${pid}`, { pid })
+  if (stat === undefined) throw new TidemarkError('gone', `no process ${pid}`, { pid, hint: 'see `ps -e`' })
   const group = Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'Tgid') ?? pid)
   if (group !== pid) throw new TidemarkError('usage', `${pid} is a thread of process ${group}`, { pid, hint: `use ${group}` })
   if ((Number(stat.fields[6]) & PF_KTHREAD) !== 0) {
@@ -82,9 +71,17 @@ class LinuxProcess implements Process {
 
   /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
-    const mappings = this.#maps.read()
+    const mappings = this.#readMaps()
     if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program while it was saved`, { pid: this.pid })
     return mappings
+  }
+
+  #readMaps(): readonly Mapping[] {
+    try {
+      return this.#maps.read()
+    } catch {
+      return [] // ESRCH
+    }
   }
 
   details(): ReadonlyMap<number, MappingDetail> {

@@ -1,11 +1,11 @@
-import { TidemarkError } from '../kernel/errors.ts'
 import type { Block } from '../kernel/block.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { SeizeOutcome, TaskStatus, Tasks, TraceOptions } from '../kernel/tasks.ts'
 import { getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
-import { listProc, readProc, readStat, statusLine } from './proc.ts'
+import { listProc, readProc, readStat } from './proc.ts'
+import { notPermitted } from './refusals.ts'
 import { schedField, SchedulerClock } from './scheduler-clock.ts'
 import { NR } from './system-calls.ts'
 
@@ -109,13 +109,6 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
       mustPtrace('writing the signal mask', ptrace(PTRACE.setSignalMask, tid, 8, scratch.address), tid)
     },
 
-    signalPending(tid) {
-      const text = readProc(`/proc/${tid}/status`)
-      if (text === undefined) return false
-      const pending = BigInt(`0x${statusLine(text, 'SigPnd') ?? '0'}`) | BigInt(`0x${statusLine(text, 'ShdPnd') ?? '0'}`)
-      return (pending & ~BigInt(`0x${statusLine(text, 'SigBlk') ?? '0'}`)) !== 0n
-    },
-
     rseqAbort(tid, pc) {
       if (ptrace(PTRACE.getRseq, tid, 24, scratch.address) < 24) return undefined
       const area = longs[0]!
@@ -140,6 +133,8 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
       if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return 'ended'
       return (Number(fields[6]) & (PF_IO_WORKER | PF_USER_WORKER)) !== 0 ? 'kernel-worker' : 'forbidden'
     },
+
+    refusal: notPermitted,
 
     currentCall(tid) {
       const number = Number.parseInt(readProc(`/proc/${tid}/syscall`) ?? '', 10)
@@ -180,12 +175,4 @@ function decodeStatus(status: number): TaskStatus {
   if (event !== 0) return { kind: 'other-event' }
   if (signal === (SIGTRAP | 0x80)) return { kind: 'syscall' }
   return { kind: 'signal', signal }
-}
-
-export function tracerOf(pid: number): number {
-  return Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'TracerPid') ?? 0)
-}
-
-export function processGone(pid: number): TidemarkError {
-  return new TidemarkError('gone', `process ${pid} is gone`, { pid })
 }

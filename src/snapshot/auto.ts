@@ -3,7 +3,7 @@ import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import { untracked } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
 import { forecastFork, forecastPrecopy, forecastStop, measurePopulation, type Population } from './forecast.ts'
-import { formatMs } from './pause-budget.ts'
+import { formatPause } from './pause-budget.ts'
 import { takePrecopy, trackWhole } from './precopy.ts'
 import { STRATEGIES } from './strategies.ts'
 import type { Moment, StrategyLimits, StrategyName } from './strategy.ts'
@@ -84,8 +84,8 @@ function choose(options: readonly Option[], limits: StrategyLimits): Option {
   const best = fitting.find(({ provable }) => provable) ?? fitting[0]
   if (best !== undefined) return best
   if (limits.onPauseExceeded === 'proceed') return byPause[0]!
-  const forecasts = byPause.map(({ name, pauseNs }) => `${name} ${formatMs(pauseNs)}`).join(', ')
-  throw new TidemarkError('pause-exceeded', `no strategy keeps the pause within ${formatMs(limit)} (${forecasts}); the target was not stopped`, {
+  const forecasts = byPause.map(({ name, pauseNs }) => `${name} ${formatPause(pauseNs)}`).join(', ')
+  throw new TidemarkError('pause-exceeded', `no strategy keeps the pause within ${formatPause(limit)} (${forecasts}); the target was not stopped`, {
     hint: 'allow more with --max-pause, or let the shortest go on with --on-pause-exceeded proceed',
   })
 }

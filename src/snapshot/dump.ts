@@ -121,7 +121,7 @@ function finish(kernel: Kernel, process: Process, capture: Capture, output: Outp
   block.bytes.set(tail, header.length)
   output.write(block, 0, header.length, 0)
   output.write(block, header.length, tail.length, tailOffset)
-  output.commit(tailOffset + tail.length)
+  output.commit(tailOffset + tail.length, () => capture.watcher.checkAborted())
   return tailOffset + tail.length
 }
 

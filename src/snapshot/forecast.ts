@@ -16,6 +16,9 @@ const COST = {
   holdPage: 1_000,
   /** Copy a page to the file. */
   savePage: 1_900,
+  /** Visit one mapping, when the last stop of a pre-copy scans it and when the others look what there is. */
+  scanMapping: 8_000,
+  visitMapping: 2_500,
   /** Copy one page-table entry of 4 KiB, and of a huge page, in a fork. */
   forkPage: 110,
   forkHugePage: 4,
@@ -23,6 +26,7 @@ const COST = {
 
 /** How much there is to save, by a look at the page tables. */
 export interface Population {
+  readonly mappings: number
   readonly pages: number
   readonly hugePages: number
   readonly sharedPages: number
@@ -45,21 +49,21 @@ export function measurePopulation(capture: Capture): Population {
     })
   }
   capture.expectPages(pages)
-  return { pages, hugePages, sharedPages }
+  return { mappings: capture.process.mappings().length, pages, hugePages, sharedPages }
 }
 
 export function forecastStop(capture: Capture, population = measurePopulation(capture)): number {
-  return COST.freeze + population.pages * COST.savePage
+  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage
 }
 
 export function forecastFork(capture: Capture, population = measurePopulation(capture)): number {
   const small = population.pages - population.hugePages - population.sharedPages
-  return COST.freeze + COST.helper + small * COST.forkPage + population.hugePages * COST.forkHugePage + population.sharedPages * COST.holdPage
+  return COST.freeze + COST.helper + population.mappings * COST.visitMapping + small * COST.forkPage + population.hugePages * COST.forkHugePage + population.sharedPages * COST.holdPage
 }
 
 /** The last stop of a pre-copy that leaves `dirtyPages` to be copied. */
-export function forecastPrecopyStop(populatedPages: number, dirtyPages: number): number {
-  return COST.freeze + populatedPages * COST.scanPage + dirtyPages * COST.holdPage
+export function forecastPrecopyStop(mappings: number, populatedPages: number, dirtyPages: number): number {
+  return COST.freeze + mappings * COST.scanMapping + populatedPages * COST.scanPage + dirtyPages * COST.holdPage
 }
 
 /**
@@ -71,5 +75,5 @@ export function forecastPrecopy(population: Population, writtenPagesPerNs: numbe
   const converges = writtenPagesPerNs * perPage < 0.9
   const fixedNs = 500_000 + population.pages * COST.scanPage * 4
   const dirty = converges ? (writtenPagesPerNs * fixedNs) / (1 - writtenPagesPerNs * perPage) : population.pages
-  return { pauseNs: forecastPrecopyStop(population.pages, Math.min(dirty, population.pages)), converges }
+  return { pauseNs: forecastPrecopyStop(population.mappings, population.pages, Math.min(dirty, population.pages)), converges }
 }

@@ -26,6 +26,7 @@ const keyOf = (mapping: Mapping): string => `${mapping.start}-${mapping.end}-${o
 export class PrecopyRounds {
   readonly history: Round[] = []
   populatedPages = 0
+  mappings = 0
   readonly #capture: Capture
   readonly #tracker: WpAsyncTracker
   /** Met in the last round, and not registered. */
@@ -55,6 +56,7 @@ export class PrecopyRounds {
     const start = kernel.clock.nowNs()
     const before = this.#capture.copiedPages
     const mappings = process.mappings()
+    this.mappings = mappings.length
     this.#untracked.length = 0
     for (const mapping of mappings) visit(mapping, mappings)
     this.#catchUp()
@@ -121,7 +123,7 @@ export class PrecopyRounds {
     const before = this.history.at(-2)
     if (this.history.length >= limits.roundsMax) return false
     if (before === undefined) return true
-    if (limits.pauseNsMax !== undefined && forecastPrecopyStop(this.populatedPages, this.expectedPages) <= limits.pauseNsMax / 2) return false
+    if (limits.pauseNsMax !== undefined && forecastPrecopyStop(this.mappings, this.populatedPages, this.expectedPages) <= limits.pauseNsMax / 2) return false
     return last.pages > FEW_PAGES && last.pages < before.pages * SHRINKS
   }
 

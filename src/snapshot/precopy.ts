@@ -42,7 +42,7 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   while (rounds.worthAnother(limits)) rounds.another()
   const hidden = process.hiddenWriters()
   const fixedPages = hidden.fixedBuffers.reduce((pages, { start, end }) => pages + end - start, 0)
-  keepPause(capture, limits, forecastPrecopyStop(rounds.populatedPages, rounds.expectedPages + fixedPages + rounds.untrackedPages()))
+  keepPause(capture, limits, forecastPrecopyStop(rounds.mappings, rounds.populatedPages, rounds.expectedPages + fixedPages + rounds.untrackedPages()))
   const spots = [...untracked(hidden), ...sharedWriters(capture, process.mappings())]
   capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
   const last = new LastStop(capture, tracker, rounds, hidden.fixedBuffers)

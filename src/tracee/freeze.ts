@@ -114,11 +114,7 @@ export class Stopped {
     if (outcome === 'gone') return false
     const why = tasks.whyRefused(this.pid, tid)
     if (why === 'kernel-worker') this.kernelWorkers.push(tid)
-    if (why === 'forbidden') {
-      throw new TidemarkError('not-permitted', `not permitted to stop thread ${tid} of process ${this.pid}`, {
-        pid: this.pid, hint: 'it may be traced already, or belong to another user: `tidemark check` tells what is missing',
-      })
-    }
+    if (why === 'forbidden') throw tasks.refusal(this.pid)
     return false
   }
 
@@ -189,21 +185,14 @@ export class Stopped {
   }
 
   /**
-   * epoll_wait and its kin return EINTR for a stop that no signal explains. Unless a signal really waits, the call
-   * is made again, with what is left of its timeout where the thread has slept in it undisturbed until we came.
-   * Done as soon as the thread has stopped, lest it sees the EINTR when we are killed; and again when it is let go,
-   * since by then time has passed and a signal may have come.
+   * epoll_wait and its kin return EINTR for a stop that no signal explains: the call is to go on instead, with what is left
+   * of its timeout where the thread has slept in it undisturbed until we came. Done as soon as the thread has stopped, lest it
+   * sees the EINTR when we are killed; and again when it is let go, since by then time has passed.
    */
   #hideInterruption(thread: FrozenThread): void {
-    const { tasks, architecture } = this.#kernel
-    if (!architecture.wasInterrupted(thread.registers)) return
+    if (thread.jobStopped) return // Its EINTR is that of its own stop signal.
     const resume = thread.registers.slice()
-    if (!tasks.signalPending(thread.tid)) {
-      // A signal that only epoll_pwait's own mask lets in, and comes from now on, is to find the thread in the call:
-      // its handler would otherwise run before the call is made again, which then would not end for it.
-      tasks.writeSignalMask(thread.tid, tasks.readSignalMask(thread.tid))
-      architecture.rewindInterrupted(resume, this.#blockedNs(thread.tid))
-    }
+    if (!this.#kernel.architecture.restartInterrupted(resume, this.#blockedNs(thread.tid))) return
     thread.resume = resume
     writeGeneral(this.#kernel, thread.tid, resume)
   }

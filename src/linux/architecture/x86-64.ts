@@ -29,6 +29,8 @@ const EINTR = -4n
 /** include/linux/errno.h: what the kernel leaves in rax of a call it means to restart. */
 const RESTARTS = new Set([-512n, -513n, -514n])
 const RESTART_BLOCK = -516n
+/** Restart, unless a handler is to run first: then EINTR. The kernel decides that when the thread is let go, so no signal slips in between. */
+const ERESTARTNOHAND = BigInt.asUintN(64, -514n)
 
 const signed = (value: bigint): bigint => BigInt.asIntN(64, value)
 
@@ -45,10 +47,10 @@ function makeAgain(registers: Registers, call: bigint): void {
   registers[R.origRax] = NO_CALL
 }
 
-function rewindInterrupted(registers: Registers, blockedNs: number | undefined): boolean {
+function restartInterrupted(registers: Registers, blockedNs: number | undefined): boolean {
   const call = interruptedCall(registers)
   if (call === undefined) return false
-  makeAgain(registers, registers[R.origRax]!)
+  registers[R.rax] = ERESTARTNOHAND
   const timeoutMs = Number(BigInt.asIntN(32, registers[R.r10]!))
   if (blockedNs !== undefined && TIMEOUT_IN_R10.has(call) && timeoutMs > 0) {
     registers[R.r10] = BigInt(Math.max(0, timeoutMs - Math.floor(blockedNs / 1e6)))
@@ -66,7 +68,6 @@ function runnable(registers: Registers): Registers {
   if (signed(copy[R.origRax]!) >= 0n) {
     if (RESTARTS.has(result)) makeAgain(copy, copy[R.origRax]!)
     else if (result === RESTART_BLOCK) makeAgain(copy, RESTART_SYSCALL)
-    else rewindInterrupted(copy, undefined)
   }
   return copy
 }
@@ -94,9 +95,8 @@ export const x86_64: Architecture = {
   },
 
   callResult: (registers) => Number(signed(registers[R.rax]!)),
-  rewindInterrupted,
+  restartInterrupted,
   timedCalls: TIMEOUT_IN_R10,
-  wasInterrupted: (registers) => interruptedCall(registers) !== undefined,
   lifeline: x86Lifeline(),
 }
 

@@ -1,0 +1,22 @@
+/** The clear lines for a process that cannot be traced. */
+import { TidemarkError } from '../kernel/errors.ts'
+import { readProc, readStat, statusLine } from './proc.ts'
+
+export function notPermitted(pid: number, cause?: unknown): TidemarkError {
+  const tracer = tracerOf(pid)
+  if (tracer !== 0) {
+    const name = readStat(`/proc/${tracer}/stat`)?.name ?? 'unknown'
+    return new TidemarkError('not-permitted', `process ${pid} is already traced by process ${tracer} (${name})`, { pid, hint: 'a process has one tracer at a time: detach that one first' })
+  }
+  return new TidemarkError('not-permitted', `not permitted to trace process ${pid}`, {
+    pid, cause, hint: 'run as root or as its owner, with CAP_SYS_PTRACE, and see kernel.yama.ptrace_scope; `tidemark check` tells what is missing',
+  })
+}
+
+export function tracerOf(pid: number): number {
+  return Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'TracerPid') ?? 0)
+}
+
+export function processGone(pid: number): TidemarkError {
+  return new TidemarkError('gone', `process ${pid} is gone`, { pid })
+}
