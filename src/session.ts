@@ -16,7 +16,7 @@ export class Session implements AsyncDisposable {
   constructor() {
     const { NODE_OPTIONS: _, ...env } = process.env
     this.#engine = fork(new URL('./engine.js', import.meta.url), {
-      execArgv: [], env, serialization: 'advanced', detached: true, stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
+      execArgv: ['--expose-gc', '--max-semi-space-size=16'], env, serialization: 'advanced', detached: true, stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
     })
     this.#engine.on('error', () => {}) // Told by its end.
     this.#engine.stdin!.on('error', () => {})

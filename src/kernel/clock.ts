@@ -3,6 +3,8 @@ export interface Clock {
   nowNs(): number
   /** Gives the processor away for about this long. */
   sleepNs(ns: number): void
+  /** Does now what the runtime of this process (its garbage collector) might otherwise do in the middle of a pause. */
+  settle(): void
   /** Lets another task run first if one waits for this processor. */
   yield(): void
   /**

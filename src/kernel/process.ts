@@ -11,7 +11,6 @@ export interface MappingDetail {
   readonly hugetlb: boolean
   /** Left out of a fork, or zeroed in it. */
   readonly missingInFork: boolean
-  readonly mergeable: boolean
   /** Whether it holds pages of its own: anonymous ones, present or swapped. */
   readonly hasAnonymous: boolean
 }

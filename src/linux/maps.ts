@@ -60,7 +60,7 @@ function pageFromHex(hex: string, shift: PageShift): Mapping['start'] {
 }
 
 const NO_DETAIL: MappingDetail = {
-  dontDump: false, special: false, hugetlb: false, missingInFork: false, mergeable: false, hasAnonymous: false,
+  dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false,
 }
 
 /** Reads /proc/PID/smaps: VmFlags (proc_pid_smaps(5)) and how much of each mapping is its own. */
@@ -89,7 +89,6 @@ function detailOf(line: string, hasAnonymous: boolean): MappingDetail {
     special: flags.has('io') || flags.has('pf'),
     hugetlb: flags.has('ht'),
     missingInFork: flags.has('dc') || flags.has('wf'),
-    mergeable: flags.has('mg'),
     hasAnonymous,
   }
 }

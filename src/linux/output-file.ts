@@ -7,6 +7,7 @@ import type { Output, OutputPlan } from '../kernel/output.ts'
 import { allocateBlock } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
+import { POLLOUT, pollFile } from './poll.ts'
 import { NR } from './system-calls.ts'
 
 /** open(2): a file without a name, gone by itself if we are killed. Node has no constant for it. */
@@ -14,6 +15,7 @@ const O_TMPFILE = 0o20200000
 const AT_FDCWD = -100
 const AT_SYMLINK_FOLLOW = 0x400
 const STDOUT = 1
+const POURED_BYTES = 32 << 10
 
 /** Writes beside the final name and moves there at the end, or, for a pipe, collects and then pours. */
 export function createOutput(plan: OutputPlan): Output {
@@ -193,13 +195,13 @@ class PouredFile implements Output {
   }
 }
 
-/** A pipe that Node has set non-blocking answers EAGAIN when full. */
+/** As much as the reader takes within a moment, which may be nothing. A socket that is said to be writable takes 32 KiB. */
 function writeOrWait(file: number, bytes: Buffer, from: number, length: number): number {
+  if (pollFile(file, POLLOUT, 50) === 0) return 0
   try {
-    return writeSync(file, bytes, from, length)
+    return writeSync(file, bytes, from, Math.min(length, POURED_BYTES))
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EAGAIN') throw cause
-    nap(1)
     return 0
   }
 }

@@ -68,7 +68,7 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
   if (process.is32Bit()) throw new TidemarkError('unsupported', `process ${plan.pid} runs in 32-bit mode`, { pid: plan.pid, hint: 'only 64-bit processes can be saved' })
   using output = kernel.createOutput(plan.output)
   using buffers = new CopyBuffers(kernel)
-  rehearse(kernel, buffers, watcher)
+  rehearse(kernel, buffers, plan.strategy, watcher)
   const filter = (plan.filter ?? process.coredumpFilter()) & ~plan.filterWithout
   const capture = new Capture(kernel, process, output, buffers, { filter, dontDumpToo: plan.dontDumpToo }, watcher)
   const { name, moment } = plan.strategy === 'auto'

@@ -72,6 +72,7 @@ export class Stopped {
   }
 
   stop(options: FreezeOptions): void {
+    this.#kernel.clock.settle()
     this.#noteSleepers()
     this.startedNs = this.#kernel.clock.nowNs()
     if (options.threads === 'all') this.#stopAll(options.timeoutNs)

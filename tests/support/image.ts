@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { address, decodeCore, readCoreMemory, type Core, type CoreSource } from 'tidemark'
-import type { ImageUnderTest } from './image-under-test.ts'
+import type { ImageUnderTest } from './checked-image.ts'
 
 /** A core file, open: its values, and what the checkers want of it. */
 export interface OpenCore extends Disposable {

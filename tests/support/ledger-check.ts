@@ -1,5 +1,5 @@
 import type { BlockInfo, LedgerInfo } from './guest-info.ts'
-import { type Findings, hex, type ImageUnderTest } from './image-under-test.ts'
+import { type Findings, hex, type ImageUnderTest } from './checked-image.ts'
 
 /** As FIRST_WORD_OFFSET and LAST_WORD_OFFSET in guest.h. */
 const FIRST_WORD = 64

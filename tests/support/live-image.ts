@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import type { ImageUnderTest } from './image-under-test.ts'
+import type { ImageUnderTest } from './checked-image.ts'
 
 /**
  * The memory of a process that runs on while it is read: an image torn on purpose, to see a

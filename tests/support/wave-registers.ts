@@ -1,5 +1,5 @@
-import type { ImageUnderTest } from './image-under-test.ts'
-import { mix } from './image-under-test.ts'
+import type { ImageUnderTest } from './checked-image.ts'
+import { mix } from './checked-image.ts'
 
 /** The registers of wavefront's loop, by the names of wavefront-loop.h. */
 export interface WaveRegisters {

@@ -1,9 +1,9 @@
 import type { OddInfo, VictimInfo, WavefrontInfo, WaveThreadInfo } from './guest-info.ts'
-import { type CheckResult, Findings, hex, type ImageUnderTest, mix } from './image-under-test.ts'
+import { type CheckResult, Findings, hex, type ImageUnderTest, mix } from './checked-image.ts'
 import { checkBlock, checkBlocks, checkLedger } from './ledger-check.ts'
 import { decodeWaveRegisters, machineOf, vectorProblems, type WaveRegisters } from './wave-registers.ts'
 
-export type { CheckResult, ImageUnderTest } from './image-under-test.ts'
+export type { CheckResult, ImageUnderTest } from './checked-image.ts'
 
 /** Whether an image of `wavefront` is one instant: no problems means that it is not torn. */
 export function checkWavefront(info: WavefrontInfo, image: ImageUnderTest): CheckResult {
