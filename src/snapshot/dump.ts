@@ -9,7 +9,7 @@ import { encodeCore } from '../image/elf-core/encode.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Output, OutputPlan } from '../kernel/output.ts'
 import { TidemarkError } from '../kernel/errors.ts'
-import type { Process } from '../kernel/process.ts'
+import type { ProcessIdentity } from '../kernel/process.ts'
 import { takeAuto } from './auto.ts'
 import type { BlindSpot } from './blind-spots.ts'
 import { Capture, CopyBuffers, type Watcher } from './capture.ts'
@@ -67,6 +67,9 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
   using process = kernel.openProcess(plan.pid)
   if (process.is32Bit()) throw new TidemarkError('unsupported', `process ${plan.pid} runs in 32-bit mode`, { pid: plan.pid, hint: 'only 64-bit processes can be saved' })
   using output = kernel.createOutput(plan.output)
+  // Read now: once we have the instant, the target may end.
+  const identity = process.identity()
+  const auxv = process.auxiliaryVector()
   using buffers = new CopyBuffers(kernel)
   rehearse(kernel, buffers, plan.strategy, watcher)
   const filter = (plan.filter ?? process.coredumpFilter()) & ~plan.filterWithout
@@ -76,7 +79,7 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
     : { name: plan.strategy, moment: STRATEGIES[plan.strategy].take(capture, plan.limits) }
   watcher.emit({ kind: 'phase', phase: 'finishing' })
   capture.reserveWhole(moment.mappings)
-  const fileBytes = finish(kernel, process, capture, output, moment)
+  const fileBytes = finish(capture, output, moment, identity, auxv)
   return {
     pid: plan.pid, file: plan.output.path, strategy: name,
     pauseNs: Math.round(moment.pauseNs), freezeNs: Math.round(moment.freezeNs), armingNs: Math.round(moment.armingNs),
@@ -97,8 +100,8 @@ function describeBlindSpot({ pageShift }: Kernel, { kind, mapping, why }: BlindS
 }
 
 /** Writes what a core needs besides pages: the header before them, program headers and notes behind. */
-function finish(kernel: Kernel, process: Process, capture: Capture, output: Output, moment: Moment): number {
-  const identity = process.identity()
+function finish(capture: Capture, output: Output, moment: Moment, identity: ProcessIdentity, auxv: Uint8Array): number {
+  const { kernel, process } = capture
   const core: Core = {
     machine: kernel.architecture.name,
     pageBytes: 2 ** kernel.pageShift,
@@ -107,7 +110,7 @@ function finish(kernel: Kernel, process: Process, capture: Capture, output: Outp
       state: identity.state, nice: identity.nice, flags: BigInt(identity.flags), name: identity.name, arguments: identity.commandLine,
     },
     threads: leaderFirst(moment, identity.pid).map((thread) => describeThread(process, thread)),
-    auxv: process.auxiliaryVector(),
+    auxv,
     files: moment.mappings.filter(isFileBacked).map((mapping) => ({
       start: addressOf(mapping.start, kernel.pageShift), end: addressOf(mapping.end, kernel.pageShift),
       pageOffset: mapping.offset / 2 ** kernel.pageShift, path: mapping.path,

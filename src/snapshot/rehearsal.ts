@@ -9,7 +9,7 @@ const PROGRAMME: Readonly<Record<StrategyName | 'auto', readonly StrategyName[]>
   stop: ['stop', 'stop'],
   fork: ['fork', 'fork', 'fork'],
   precopy: ['precopy', 'precopy', 'precopy'],
-  auto: ['precopy', 'fork', 'precopy', 'precopy'],
+  auto: ['precopy', 'stop', 'fork', 'precopy', 'stop', 'precopy'],
 }
 const LIMITS: StrategyLimits = { pauseNsMax: undefined, onPauseExceeded: 'proceed', roundsMax: 3, freezeTimeoutNs: 1_000_000_000 }
 const RULES = { filter: 0xff, dontDumpToo: false }

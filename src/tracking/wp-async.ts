@@ -8,7 +8,7 @@ import type { PageNumber } from '../memory/address.ts'
 import { isFileBacked, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { RegionList } from '../memory/region-list.ts'
-import { TidemarkError } from '../kernel/errors.ts'
+import { isTidemarkError, TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
@@ -87,11 +87,19 @@ export class WpAsyncTracker implements Disposable {
    * stop the tracking is dropped and the rest closed, which then has nothing to visit.
    */
   end(): void {
+    try {
+      this.#endGently()
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error // A target that has ended, or does not stop, needs no gentleness.
+    }
+    this.#userfault[Symbol.dispose]()
+  }
+
+  #endGently(): void {
     const mappings = this.#tracked()
     for (const mapping of mappings) this.#userfault.unprotect(mapping)
     const visited = mappings.reduce((pages, mapping) => isFileBacked(mapping) ? pages + mapping.end - mapping.start : pages, 0)
     if (visited <= VISITED_PAGES_MAX) this.#whileStopped(() => this.#dropAndClose(mappings))
-    this.#userfault[Symbol.dispose]()
   }
 
   #tracked(): readonly Mapping[] {
