@@ -17,7 +17,7 @@ import { shareOf, type SelectionRules, type Share } from './selection.ts'
 /** A mebibyte at a time stays in the processor's cache between the read and the write. */
 const COPY_BYTES = 1 << 20
 /** What the pause may copy without touching the file; more is written straight through. */
-const HOLD_BYTES = 24 << 20
+const HOLD_BYTES = 40 << 20
 const REGIONS = 4096
 
 export type DumpEvent =
