@@ -4,14 +4,9 @@ import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { probeLinux, type Capabilities, type Capability, type StrategyCapability } from './linux/capabilities.ts'
 import { openLinuxKernel } from './linux/linux-kernel.ts'
-import { Capture, CopyBuffers, type Watcher } from './snapshot/capture.ts'
-import { STRATEGIES } from './snapshot/strategies.ts'
-import type { StrategyLimits, StrategyName } from './snapshot/strategy.ts'
-
-const LIMITS: StrategyLimits = { pauseNsMax: undefined, onPauseExceeded: 'proceed', roundsMax: 2, freezeTimeoutNs: 1_000_000_000 }
-const RULES = { filter: 0xff, dontDumpToo: false }
-const NOWHERE = { write: () => {} }
-const SILENT: Watcher = { emit: () => {}, checkAborted: () => {} }
+import { CopyBuffers } from './snapshot/capture.ts'
+import { playSnapshot } from './snapshot/rehearsal.ts'
+import type { StrategyName } from './snapshot/strategy.ts'
 
 /** What each strategy rests on, the deepest ground first, so that the first that is missing is the reason. */
 const NEEDS: Readonly<Record<StrategyName, readonly string[]>> = {
@@ -42,7 +37,7 @@ function takeSnapshot(kernel: Kernel, name: StrategyName): void {
   using buffers = new CopyBuffers(kernel)
   using extra = kernel.startExtra()
   using process = kernel.openProcess(extra.pid)
-  STRATEGIES[name].take(new Capture(kernel, process, NOWHERE, buffers, RULES, SILENT), LIMITS)
+  playSnapshot(kernel, process, buffers, name)
 }
 
 function judge(strategy: StrategyName, found: readonly Capability[], error: TidemarkError | void): StrategyCapability {

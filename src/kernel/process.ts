@@ -74,6 +74,4 @@ export interface Process extends Disposable {
   is32Bit(): boolean
   /** Memory that no other process maps. Walks the page tables. */
   privateBytes(): number
-  /** Parent of any process; 0 when it is gone. */
-  parentOf(pid: number): number
 }

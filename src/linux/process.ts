@@ -206,10 +206,6 @@ class LinuxProcess implements Process {
     return (kib('Private_Clean') + kib('Private_Dirty')) * 1024
   }
 
-  parentOf(pid: number): number {
-    return Number(readStat(`/proc/${pid}/stat`)?.fields[1] ?? 0)
-  }
-
   [Symbol.dispose](): void {
     this.#maps[Symbol.dispose]()
     this.pageTables[Symbol.dispose]()

@@ -1,5 +1,6 @@
 import { isTidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
+import type { Process } from '../kernel/process.ts'
 import { Capture, type CopyBuffers, type Watcher } from './capture.ts'
 import { STRATEGIES } from './strategies.ts'
 import type { StrategyLimits, StrategyName } from './strategy.ts'
@@ -26,10 +27,15 @@ export function rehearse(kernel: Kernel, buffers: CopyBuffers, strategy: Strateg
   using process = kernel.openProcess(extra.pid)
   for (const name of PROGRAMME[strategy]) {
     try {
-      STRATEGIES[name].take(new Capture(kernel, process, NOWHERE, buffers, RULES, SILENT), LIMITS)
+      playSnapshot(kernel, process, buffers, name)
     } catch (error) {
       // What this kernel cannot do is said when the strategy is asked for, of the target and not of the rehearsal.
       if (!isTidemarkError(error) || error.code === 'not-permitted') throw error
     }
   }
+}
+
+/** One snapshot of a process of our own, into nothing. Errors: those of the strategy. */
+export function playSnapshot(kernel: Kernel, process: Process, buffers: CopyBuffers, name: StrategyName): void {
+  STRATEGIES[name].take(new Capture(kernel, process, NOWHERE, buffers, RULES, SILENT), LIMITS)
 }

@@ -134,8 +134,7 @@ export class WpAsyncTracker implements Disposable {
   /** Whether the mapping is registered: one that has come since is not, even where another was. */
   isTracked(mapping: Mapping, found: RegionList): boolean {
     found.clear()
-    const query = { all: PageState.written, none: 0, any: 0, report: PageState.written, protect: false, trackedOnly: true }
-    return this.#process.pageTables.scan({ start: mapping.start, end: (mapping.start + 1) as PageNumber }, query, found).kind !== 'untracked'
+    return this.peekWritten({ start: mapping.start, end: (mapping.start + 1) as PageNumber }, found).kind !== 'untracked'
   }
 
   /**
