@@ -54,8 +54,8 @@ export interface Tasks {
   takeFile(pid: number, fd: number): number
   /** How often the thread has gone to sleep: unchanged means it has slept ever since. `undefined` where the kernel does not tell. */
   sleepCount(tid: number): number | undefined
-  /** When the thread last ran, on the clock of the port, to a millisecond. Not for the pause: it may ask on another processor. */
-  lastRanNs(tid: number): number | undefined
+  /** When sleeping threads last ran, on the clock of the port: to a millisecond, and never too early. Not for the pause: it may ask on other processors. */
+  lastRanNs(tids: readonly number[]): Map<number, number>
   /** Why a thread that cannot be seized cannot be. */
   whyRefused(pid: number, tid: number): 'ended' | 'kernel-worker' | 'forbidden'
   /** The error that says who or what forbids tracing the process. */

@@ -126,7 +126,7 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
     },
 
     sleepCount: (tid) => schedField(tid, 'nr_voluntary_switches'),
-    lastRanNs: (tid) => schedulerClock.lastRanNs(tid),
+    lastRanNs: (tids) => schedulerClock.lastRanNs(tids),
 
     whyRefused(pid, tid) {
       const fields = readStat(`/proc/${pid}/task/${tid}/stat`)?.fields

@@ -164,13 +164,13 @@ export class Stopped {
 
   #noteSleepers(): void {
     const { tasks, architecture } = this.#kernel
+    const counts = new Map<number, number>()
     for (const tid of tasks.threads(this.pid)) {
       const call = tasks.currentCall(tid)
-      if (call === undefined || !architecture.timedCalls.has(call)) continue
-      const sleeps = tasks.sleepCount(tid)
-      const sinceNs = tasks.lastRanNs(tid)
-      if (sleeps !== undefined && sinceNs !== undefined) this.#sleepers.set(tid, { sleeps, sinceNs })
+      const sleeps = call !== undefined && architecture.timedCalls.has(call) ? tasks.sleepCount(tid) : undefined
+      if (sleeps !== undefined) counts.set(tid, sleeps)
     }
+    for (const [tid, sinceNs] of tasks.lastRanNs([...counts.keys()])) this.#sleepers.set(tid, { sleeps: counts.get(tid)!, sinceNs })
   }
 
   /** Lets all threads go. Safe to call twice. */
