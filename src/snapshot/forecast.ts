@@ -1,5 +1,18 @@
 import { PageState } from '../kernel/page-tables.ts'
 import type { Capture } from './capture.ts'
+import type { StrategyName } from './strategy.ts'
+
+/** What a snapshot by one strategy is expected to cost. */
+export interface StrategyForecast {
+  readonly pauseNs: number
+  readonly totalNs: number
+  readonly extraMemoryBytes: number
+  readonly writtenBytes: number
+  /** Whether the rounds of a pre-copy shrink; true for strategies that have none. */
+  readonly converges: boolean
+}
+
+export type Forecast = Partial<Readonly<Record<StrategyName, StrategyForecast>>>
 
 /**
  * What the parts of a pause cost, in nanoseconds: measured on a 2-core x86-64 virtual machine with Linux 6.18,
