@@ -13,10 +13,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tracee: ['memory', 'kernel'],
   tracking: ['memory', 'kernel', 'tracee'],
   snapshot: ['memory', 'kernel', 'tracee', 'tracking', 'image'],
+  pages: ['memory', 'kernel', 'tracking'],
+  watch: ['memory', 'kernel', 'tracee', 'tracking', 'snapshot'],
+  buffers: ['memory', 'kernel'],
   cli: ['index'],
 }
 /** Rooms that could run anywhere: no clock, no chance, nothing of Node. */
-const PURE = new Set(['memory', 'kernel', 'tracee', 'tracking', 'image', 'snapshot'])
+const PURE = new Set(['memory', 'kernel', 'tracee', 'tracking', 'image', 'snapshot', 'pages', 'watch', 'buffers'])
 const BANNED_IN_PURE: readonly (readonly [RegExp, string])[] = [
   [/\bDate\.now\(|\bnew Date\(|\bMath\.random\(|\bperformance\./, 'take a Clock'],
   [/from 'node:/, 'ask the kernel port'],
