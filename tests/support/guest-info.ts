@@ -117,9 +117,14 @@ export interface OddInfo extends ReadyInfo {
   readonly reserved?: RegionInfo
 }
 
+export interface ScribeInfo extends ReadyInfo {
+  readonly guest: 'scribe'
+}
+
 export interface GuestInfos {
   readonly wavefront: WavefrontInfo
   readonly victim: VictimInfo
   readonly blocked: BlockedInfo
   readonly odd: OddInfo
+  readonly scribe: ScribeInfo
 }
