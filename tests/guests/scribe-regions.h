@@ -24,7 +24,7 @@
 static char data_area[DATA_PAGES * 4096] __attribute__((aligned(4096))) = {1};
 static char bss_area[DATA_PAGES * 4096] __attribute__((aligned(4096)));
 static char *stack_area;
-static size_t stack_taken, data_taken, bss_taken, apart_taken, files_made;
+static size_t stack_taken, data_taken, bss_taken, apart_taken, deep_taken, files_made;
 
 /* What the command says beside its name; see `answer` in scribe.c. */
 static char answer_text[512];
@@ -177,8 +177,10 @@ static char *map_kind(struct region *region, const char *kind)
   if (!strcmp(kind, "stack")) return take_from(stack_area, &stack_taken, region->pages, STACK_PAGES);
   if (!strcmp(kind, "data")) return take_from(data_area, &data_taken, region->pages, DATA_PAGES);
   if (!strcmp(kind, "bss")) return take_from(bss_area, &bss_taken, region->pages, DATA_PAGES);
-  if (!strcmp(kind, "deep"))
-    return (char *)((uintptr_t)__builtin_frame_address(0) / page_bytes * page_bytes - DEEP_BYTES - bytes);
+  if (!strcmp(kind, "deep")) {
+    deep_taken += bytes;
+    return (char *)((uintptr_t)__builtin_frame_address(0) / page_bytes * page_bytes - DEEP_BYTES - deep_taken);
+  }
   if (!strcmp(kind, "sysv")) return map_sysv(region);
   if (!strcmp(kind, "owned")) return map_owned(region);
   if (!strcmp(kind, "shared")) {

@@ -23,11 +23,14 @@ export interface Finding {
 
 /** The pages of a report, for questions about single ones. */
 export class ReportedPages {
-  readonly #mappings: readonly { readonly start: number; readonly end: number; readonly report: MappingReport; readonly written: readonly number[] }[]
+  readonly #mappings: readonly { readonly start: number; readonly end: number; readonly report: MappingReport }[]
+  /** Starts and ends by turns, ascending. */
+  readonly #bounds: readonly number[]
 
   constructor(report: WrittenReport) {
     const page = (at: bigint | string): number => Number(BigInt(at) / BigInt(report.pageBytes))
-    this.#mappings = report.mappings.map((mapping) => ({ start: page(mapping.start), end: page(mapping.end), report: mapping, written: Array.from(mapping.written, page) }))
+    this.#mappings = report.mappings.map((mapping) => ({ start: page(mapping.start), end: page(mapping.end), report: mapping }))
+    this.#bounds = report.mappings.flatMap(({ written }) => Array.from(written, page))
   }
 
   mappingAt(page: number): MappingReport | undefined {
@@ -35,10 +38,13 @@ export class ReportedPages {
   }
 
   has(page: number): boolean {
-    return this.#mappings.some(({ written }) => {
-      for (let i = 0; i < written.length; i += 2) if (written[i]! <= page && page < written[i + 1]!) return true
-      return false
-    })
+    let [low, high] = [0, this.#bounds.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#bounds[middle]! <= page) low = middle + 1
+      else high = middle
+    }
+    return low % 2 === 1
   }
 
   /** Those of the region, ascending. */
@@ -48,7 +54,7 @@ export class ReportedPages {
 
   /** All ranges, each as start and end. */
   ranges(): (readonly [number, number])[] {
-    return this.#mappings.flatMap(({ written }) => written.flatMap((at, i) => (i % 2 === 0 ? [[at, written[i + 1]!] as const] : [])))
+    return this.#bounds.flatMap((at, i) => (i % 2 === 0 ? [[at, this.#bounds[i + 1]!] as const] : []))
   }
 }
 
