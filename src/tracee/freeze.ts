@@ -12,6 +12,8 @@ export interface FreezeOptions {
   readonly timeoutNs: number
   /** 'any': one thread that stops is enough. */
   readonly threads: 'all' | 'any'
+  /** Called again and again while threads are being stopped: lets go on those that wait for us, and so cannot stop. */
+  readonly meanwhile?: () => void
 }
 
 export interface FrozenThread {
@@ -75,26 +77,26 @@ export class Stopped {
     this.#kernel.clock.settle()
     this.#noteSleepers()
     this.startedNs = this.#kernel.clock.nowNs()
-    if (options.threads === 'all') this.#stopAll(options.timeoutNs)
-    else this.#stopAny(options.timeoutNs)
+    if (options.threads === 'all') this.#stopAll(options)
+    else this.#stopAny(options)
     this.frozenNs = this.#kernel.clock.nowNs()
     if (this.threads.length === 0) throw new TidemarkError('gone', `process ${this.pid} is gone`, { pid: this.pid })
   }
 
   /** Threads appear while others are being stopped; none can once a whole pass finds no new one. */
-  #stopAll(timeoutNs: number): void {
+  #stopAll(options: FreezeOptions): void {
     for (let fresh = this.#unknownThreads(); fresh.length > 0; fresh = this.#unknownThreads()) {
       for (const tid of fresh) this.#ask(tid)
-      this.#awaitPending(timeoutNs)
+      this.#awaitPending(options)
     }
   }
 
   /** One thread at a time: a thread that was asked and never stops could not be let go again before this OS thread ends. */
-  #stopAny(timeoutNs: number): void {
+  #stopAny(options: FreezeOptions): void {
     const { tasks } = this.#kernel
     for (const tid of tasks.threads(this.pid)) {
       if (tasks.describeWait(tid).startsWith('state D') || !this.#ask(tid)) continue
-      this.#awaitPending(timeoutNs)
+      this.#awaitPending(options)
       if (this.threads.length > 0) return
     }
   }
@@ -119,7 +121,7 @@ export class Stopped {
     return false
   }
 
-  #awaitPending(timeoutNs: number): void {
+  #awaitPending({ timeoutNs, meanwhile }: FreezeOptions): void {
     const { clock, tasks } = this.#kernel
     const start = clock.nowNs()
     for (;;) {
@@ -128,6 +130,7 @@ export class Stopped {
         if (status !== undefined) this.#settle(tid, status)
       }
       if (this.#pending.size === 0) return
+      meanwhile?.()
       const waited = clock.nowNs() - start
       if (waited > timeoutNs) throw this.#wouldNotStop(timeoutNs)
       if (waited > SPIN_NS) clock.sleepNs(NAP_NS)
