@@ -5,7 +5,7 @@
 import { TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Registers } from '../kernel/architecture.ts'
-import type { TaskStatus } from '../kernel/tasks.ts'
+import type { SeizeOutcome, TaskStatus } from '../kernel/tasks.ts'
 
 export interface FreezeOptions {
   /** How long to wait for the last thread to stop before giving up and letting all run on. */
@@ -33,6 +33,7 @@ type NotPromise<T> = T extends PromiseLike<unknown> ? never : T
 /** Half a millisecond of asking again at once; threads stop in 0.1 ms, and a sleep would cost 0.05 ms more. */
 const SPIN_NS = 500_000
 const NAP_NS = 50_000
+const OTHER_TRACER_NS = 50_000_000
 
 /**
  * Stops threads of a process, runs `body`, and lets them go, whatever happens. `body` cannot await:
@@ -107,8 +108,8 @@ export class Stopped {
 
   #ask(tid: number): boolean {
     const { tasks } = this.#kernel
+    const outcome = this.#seize(tid)
     this.#known.add(tid)
-    const outcome = tasks.seize(tid)
     if (outcome === 'seized') {
       this.#pending.add(tid)
       tasks.interrupt(tid)
@@ -119,6 +120,18 @@ export class Stopped {
     if (why === 'kernel-worker') this.kernelWorkers.push(tid)
     if (why === 'forbidden') throw tasks.refusal(this.pid)
     return false
+  }
+
+  /** Another tracer (a second dump, say) may hold the target for some milliseconds: as long as we hold nobody, we wait for it. */
+  #seize(tid: number): SeizeOutcome {
+    const { clock, tasks } = this.#kernel
+    const start = clock.nowNs()
+    for (;;) {
+      const outcome = tasks.seize(tid)
+      const waits = outcome === 'not-permitted' && this.#known.size === 0 && tasks.whyRefused(this.pid, tid) === 'forbidden'
+      if (!waits || clock.nowNs() - start > OTHER_TRACER_NS) return outcome
+      clock.sleepNs(NAP_NS)
+    }
   }
 
   #awaitPending({ timeoutNs, meanwhile }: FreezeOptions): void {
