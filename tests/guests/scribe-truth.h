@@ -143,7 +143,7 @@ static uint64_t marked_version(uintptr_t page)
 /*
  * written: content that a page table knows of     foreign: content that came by another way
  * fresh: shown by a mapping that is new, and not touched in it
- * zeroed: dropped, and read since: a page of zeros     dropped: not there any more, or not populated
+ * zeroed: dropped, and read since: a page of zeros     dropped: a hole, of the address space, of the page table or of the object
  */
 enum fate { SAME, WRITTEN, FOREIGN, FRESH, ZEROED, DROPPED, FATES };
 static const char *const fate_names[FATES] = {"", "written", "foreign", "fresh", "zeroed", "dropped"};
@@ -153,9 +153,9 @@ static enum fate fate_of(struct region *region, size_t page)
   uint64_t now = version_of(region, page), then = marked_version((uintptr_t)page_at(region, page));
   if (now == then || region->restless) return SAME;
   if (region->hole[page]) return DROPPED;
-  bool anonymous = !region->object;
-  if (!now && anonymous) return is_populated(region, page) ? ZEROED : DROPPED;
-  if (anonymous && !is_populated(region, page)) return DROPPED;
+  bool there = is_populated(region, page);
+  if (!there && (!now || !region->object)) return DROPPED;
+  if (!now && !region->object) return ZEROED;
   if (region->known[page]) return WRITTEN;
   return region->fresh ? FRESH : FOREIGN;
 }

@@ -22,7 +22,7 @@ static const struct { const char *verb; page_command run; bool anywhere; } page_
   {"read", do_read, false}, {"readv", do_readv, false}, {"direct", do_direct, false}, {"ring", do_ring, false},
   {"ringfixed", do_ringfixed, false}, {"drop", do_drop, false}, {"free", do_free, false}, {"pageout", do_pageout, false},
   {"remove", do_remove, false}, {"guard", do_guard, false}, {"unguard", do_unguard, true}, {"punch", do_punch, false},
-  {"pwrite", do_pwrite, false}, {"truncate", do_truncate, false}, {"none", do_none, false}, {"readonly", do_readonly, false},
+  {"pwrite", do_pwrite, false}, {"truncate", do_truncate, false}, {"none", do_none, true}, {"readonly", do_readonly, true},
   {"access", do_access, true}, {"over", do_over, true}, {"unmap", do_unmap, true}, {"child", do_child, false},
   {"vchild", do_vchild, false}, {"vmwrite", do_vmwrite, false}, {"procmem", do_procmem, false}, {"poke", do_poke, false},
 };

@@ -90,7 +90,7 @@ export class OracleTracker implements AsyncDisposable {
 
   #compare(): MappingReport[] {
     const now = new Map<number, Buffer>()
-    const found = readMaps(this.#pid).filter(({ permissions }) => permissions[1] === 'w' || permissions === '---p' || permissions === 'r--p').map((line) => this.#compareMapping(line, now))
+    const found = readMaps(this.#pid).filter(({ permissions }) => permissions[2] !== 'x').map((line) => this.#compareMapping(line, now))
     this.#before = now
     return found
   }

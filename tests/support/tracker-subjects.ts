@@ -1,5 +1,5 @@
 /** What the contract is held against: the trackers of this machine, by the public API, and the oracle. */
-import { attach } from 'tidemark'
+import { attach, capabilities } from 'tidemark'
 import type { TrackerName, WrittenReport } from '#dist/tracking/report.js'
 import { type Lossy, OracleTracker } from './oracle-tracker.ts'
 
@@ -14,7 +14,7 @@ export interface Subject {
   begin(pid: number): Promise<Tracking>
   /** Kinds of scribe's memory that the mechanism cannot follow, by the kernel's design. */
   readonly cannotFollow: ReadonlySet<string>
-  /** Kinds of which it promises no page that was not written, once the mark has been set on it. */
+  /** Kinds of which it promises never to report a page again that nobody wrote since. */
   readonly exactFor: ReadonlySet<string>
 }
 
@@ -27,7 +27,17 @@ const CANNOT_FOLLOW: Readonly<Record<TrackerName, readonly string[]>> = {
   'wp-async': ['owned'], 'soft-dirty': [], 'wp-sync': [...FILES, 'owned'], compare: [],
 }
 const EXACT_FOR: Readonly<Record<TrackerName, readonly string[]>> = {
-  'wp-async': [...ANONYMOUS, ...SHMEM, ...FILES], 'soft-dirty': [], 'wp-sync': [...ANONYMOUS, ...SHMEM], compare: [...ANONYMOUS, ...SHMEM, ...FILES, 'owned'],
+  'wp-async': ANONYMOUS, 'soft-dirty': [], 'wp-sync': ANONYMOUS, compare: ANONYMOUS,
+}
+
+/** Why the tracker is not to be had here, of what `capabilities()` found by trying; false if it is. */
+const found = new Map((await capabilities()).capabilities.map((capability) => [capability.name, capability]))
+
+export function trackerUnavailable(name: TrackerName): string | false {
+  const needed = { 'wp-async': 'wp-async-anon', 'soft-dirty': 'soft-dirty', 'wp-sync': 'userfaultfd-feature-pagefault-flag-wp', compare: 'proc-mem' }[name]
+  const capability = found.get(needed)
+  if (capability === undefined) throw new Error(`capabilities() does not know ${needed}`)
+  return capability.available ? false : `${capability.title}: ${capability.detail}`
 }
 
 export function trackerSubject(name: TrackerName): Subject {
