@@ -56,6 +56,8 @@ static bool do_pageout(struct region *region, size_t first, size_t count)
 
 static bool do_guard(struct region *region, size_t first, size_t count)
 {
+  errno = ENOTSUP; /* An object's page is hidden by it, and shows again: no page changes. */
+  if (region->object) return refuse("guard");
   if (!advise(region, first, count, MADV_GUARD_INSTALL, "MADV_GUARD_INSTALL")) return false;
   for (size_t i = first; i < first + count; i++) {
     page_dropped(region, i);
@@ -185,6 +187,8 @@ static struct region *movable(const char *name)
   struct region *region = find_region(name);
   errno = ENOENT;
   if (!region) return NULL;
+  errno = EBUSY;
+  if (is_spun(region)) return NULL;
   /* mremap takes one mapping: a part of other access, or a hole, makes several. */
   errno = EFAULT;
   for (size_t i = 0; i < region->pages; i++) if (!touchable(region, i)) return NULL;

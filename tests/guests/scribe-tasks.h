@@ -16,7 +16,7 @@
 #define SPINNERS_MAX 8
 
 static pid_t bystander;
-static struct { struct region *region; atomic_bool halted; size_t count; pthread_t threads[SPINNERS_MAX]; } spinning;
+static struct { atomic_bool halted; size_t count; pthread_t threads[SPINNERS_MAX]; } spinning;
 static volatile uintptr_t frame_low;
 
 /* Runs it in a child. Its errno is the exit code. */
@@ -140,7 +140,7 @@ static void *spin(void *argument)
   uint64_t state = (uintptr_t)argument, turn = 0;
   while (!atomic_load(&spinning.halted)) {
     uint64_t random = next_random(&state);
-    char *page = page_at(spinning.region, random % spinning.region->pages);
+    char *page = page_at(spun, random % spun->pages);
     *first_word(page) = *last_word(page) = random;
     /* Two cores serve everybody. */
     if (++turn % 256 == 0) sleep_ns(200000);
@@ -153,8 +153,8 @@ static bool command_spin(char **words)
   struct region *region = find_region(words[0]);
   size_t count = strtoul(words[1], NULL, 10);
   errno = EINVAL;
-  if (!region || spinning.region || !count || count > SPINNERS_MAX || !within(region, 0, region->pages)) return refuse("spin");
-  spinning.region = region;
+  if (!region || spun || !count || count > SPINNERS_MAX || !within(region, 0, region->pages)) return refuse("spin");
+  spun = region;
   spinning.count = count;
   atomic_store(&spinning.halted, false);
   for (size_t i = 0; i < count; i++) start_thread(&spinning.threads[i], spin, (void *)(uintptr_t)(last_version + 77 * (i + 1)));
@@ -165,12 +165,12 @@ static bool command_spin(char **words)
 static bool command_halt(char **words)
 {
   (void)words;
-  if (!spinning.region) return true;
+  if (!spun) return true;
   atomic_store(&spinning.halted, true);
   for (size_t i = 0; i < spinning.count; i++) pthread_join(spinning.threads[i], NULL);
-  pages_written(spinning.region, 0, spinning.region->pages);
-  spinning.region->restless = true;
-  spinning.region = NULL;
+  pages_written(spun, 0, spun->pages);
+  for (struct region *region = regions; region < regions + REGIONS_MAX; region++) region->restless |= is_spun(region);
+  spun = NULL;
   return true;
 }
 

@@ -15,6 +15,14 @@
 static struct io_uring_queue ring;
 static struct region *pinned;
 
+/* Written by threads at this time. */
+static struct region *spun;
+
+static bool is_spun(const struct region *region)
+{
+  return spun && (region == spun || (spun->object && region->live && region->object == spun->object));
+}
+
 static bool touchable(const struct region *region, size_t page) { return !region->hole[page] && !region->barred[page]; }
 
 /* Whether the command's pages lie in the region and can be touched; else says so. */

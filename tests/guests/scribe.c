@@ -16,15 +16,19 @@
 
 typedef bool (*page_command)(struct region *region, size_t first, size_t count);
 
-/* NAME FIRST COUNT; `anywhere` are those that may meet pages that cannot be touched. */
-static const struct { const char *verb; page_command run; bool anywhere; } page_commands[] = {
-  {"write", do_write, false}, {"same", do_same, false}, {"atomic", do_atomic, false}, {"peek", do_peek, false},
-  {"read", do_read, false}, {"readv", do_readv, false}, {"direct", do_direct, false}, {"ring", do_ring, false},
-  {"ringfixed", do_ringfixed, false}, {"drop", do_drop, false}, {"free", do_free, false}, {"pageout", do_pageout, false},
-  {"remove", do_remove, false}, {"guard", do_guard, false}, {"unguard", do_unguard, true}, {"punch", do_punch, false},
-  {"pwrite", do_pwrite, false}, {"truncate", do_truncate, false}, {"none", do_none, true}, {"readonly", do_readonly, true},
-  {"access", do_access, true}, {"over", do_over, true}, {"unmap", do_unmap, true}, {"child", do_child, false},
-  {"vchild", do_vchild, false}, {"vmwrite", do_vmwrite, false}, {"procmem", do_procmem, false}, {"poke", do_poke, false},
+/*
+ * NAME FIRST COUNT. TOUCHES: the pages must be accessible. RESHAPES: so too, and no thread may be writing them meanwhile.
+ * ANYWHERE: as RESHAPES, but pages that cannot be touched are welcome.
+ */
+enum manner { TOUCHES, RESHAPES, ANYWHERE };
+static const struct { const char *verb; page_command run; enum manner manner; } page_commands[] = {
+  {"write", do_write, TOUCHES}, {"same", do_same, TOUCHES}, {"atomic", do_atomic, TOUCHES}, {"peek", do_peek, TOUCHES},
+  {"read", do_read, TOUCHES}, {"readv", do_readv, TOUCHES}, {"direct", do_direct, TOUCHES}, {"ring", do_ring, TOUCHES},
+  {"ringfixed", do_ringfixed, TOUCHES}, {"drop", do_drop, RESHAPES}, {"free", do_free, RESHAPES}, {"pageout", do_pageout, RESHAPES},
+  {"remove", do_remove, RESHAPES}, {"guard", do_guard, RESHAPES}, {"unguard", do_unguard, ANYWHERE}, {"punch", do_punch, RESHAPES},
+  {"pwrite", do_pwrite, TOUCHES}, {"truncate", do_truncate, RESHAPES}, {"none", do_none, ANYWHERE}, {"readonly", do_readonly, ANYWHERE},
+  {"access", do_access, ANYWHERE}, {"over", do_over, ANYWHERE}, {"unmap", do_unmap, ANYWHERE}, {"child", do_child, TOUCHES},
+  {"vchild", do_vchild, TOUCHES}, {"vmwrite", do_vmwrite, TOUCHES}, {"procmem", do_procmem, TOUCHES}, {"poke", do_poke, TOUCHES},
 };
 
 static const struct { const char *verb; bool (*run)(char **words); int words; } other_commands[] = {
@@ -34,7 +38,7 @@ static const struct { const char *verb; bool (*run)(char **words); int words; } 
   {"spin", command_spin, 2}, {"halt", command_halt, 0}, {"signal", command_signal, 1},
 };
 
-static bool run_page_command(page_command run, char **words, int count, bool anywhere)
+static bool run_page_command(page_command run, char **words, int count, enum manner manner)
 {
   struct region *region = find_region(words[0]);
   errno = ENOENT;
@@ -42,7 +46,9 @@ static bool run_page_command(page_command run, char **words, int count, bool any
   size_t first = count > 1 ? strtoul(words[1], NULL, 10) : 0, pages = count > 2 ? strtoul(words[2], NULL, 10) : region->pages - first;
   errno = ERANGE;
   if (!pages || first + pages > region->pages) return refuse("pages");
-  if (!anywhere && !within(region, first, pages)) return false;
+  if (manner != ANYWHERE && !within(region, first, pages)) return false;
+  errno = EBUSY;
+  if (manner != TOUCHES && is_spun(region)) return refuse("threads");
   return run(region, first, pages);
 }
 
@@ -50,7 +56,7 @@ static void run_command(const char *verb, char **words, int count)
 {
   for (size_t i = 0; i < sizeof page_commands / sizeof *page_commands; i++)
     if (!strcmp(verb, page_commands[i].verb) && count >= 1) {
-      run_page_command(page_commands[i].run, words, count, page_commands[i].anywhere);
+      run_page_command(page_commands[i].run, words, count, page_commands[i].manner);
       return;
     }
   for (size_t i = 0; i < sizeof other_commands / sizeof *other_commands; i++)

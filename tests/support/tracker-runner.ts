@@ -11,6 +11,8 @@ import type { Subject, Tracking } from './tracker-subjects.ts'
 /** When a case's memory is made: before tracking begins; while it goes on, and a few reports before the steps; right before them. */
 export type Timing = 'old memory' | 'settled memory' | 'new memory'
 const SETTLING_REPORTS = 3
+/** A file that was written a moment ago may be reported until its time is old enough to tell a later write by. */
+const QUIET_WITHIN_MS = 2_000
 
 const WITHOUT_NAME = new Set(['unpin', 'fork', 'join', 'halt'])
 
@@ -132,7 +134,7 @@ export class Stand implements AsyncDisposable {
       const pages = new ReportedPages(await this.collect())
       return regions.every((region) => pages.within(region).length === 0)
     }
-    await until(quiet, `${this.subject.name} reports nothing when nobody writes, ${after}`)
+    await until(quiet, `${this.subject.name} reports nothing when nobody writes, ${after}`, QUIET_WITHIN_MS)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

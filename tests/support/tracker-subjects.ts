@@ -22,9 +22,12 @@ const ANONYMOUS = ['anon', 'apart', 'thp', 'heap', 'brk', 'stack', 'bss']
 const SHMEM = ['shared', 'memfd', 'private-memfd', 'sysv']
 const FILES = ['data', 'file', 'private-file']
 
-/** Only WP_ASYNC registers mappings of ordinary files; nobody one that another userfaultfd holds (userfaultfd_register(), Linux 6.18). */
+/**
+ * Only WP_ASYNC registers mappings of ordinary files, and of SysV segments, whose operations are not shmem's own (shm_vm_ops,
+ * ipc/shm.c); nobody one that another userfaultfd holds (userfaultfd_register(), Linux 6.18).
+ */
 const CANNOT_FOLLOW: Readonly<Record<TrackerName, readonly string[]>> = {
-  'wp-async': ['owned'], 'soft-dirty': [], 'wp-sync': [...FILES, 'owned'], compare: [],
+  'wp-async': ['owned'], 'soft-dirty': [], 'wp-sync': [...FILES, 'sysv', 'owned'], compare: [],
 }
 const EXACT_FOR: Readonly<Record<TrackerName, readonly string[]>> = {
   'wp-async': ANONYMOUS, 'soft-dirty': [], 'wp-sync': ANONYMOUS, compare: ANONYMOUS,
