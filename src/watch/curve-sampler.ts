@@ -3,7 +3,7 @@ import type { CurvePoint } from '../snapshot/dirty-curve.ts'
 import type { Round, Tracking } from '../tracking/tracking.ts'
 
 /** Waits while a target runs, and lets its threads go on where they wait for us. */
-export function waitWhileTracked(clock: Clock, tracking: Tracking, ns: number): void {
+function waitWhileTracked(clock: Clock, tracking: Tracking, ns: number): void {
   if (!tracking.needsServing) {
     clock.sleepNs(ns)
     return
