@@ -99,6 +99,8 @@ export class CompareTracker implements Tracker {
     }
   }
 
+  readonly needsServing = false
+
   serve(): number {
     return 0
   }

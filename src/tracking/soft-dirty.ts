@@ -54,6 +54,8 @@ export class SoftDirtyTracker implements Tracker {
     })
   }
 
+  readonly needsServing = false
+
   serve(): number {
     return 0
   }

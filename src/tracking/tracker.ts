@@ -29,6 +29,8 @@ export interface Tracker extends Disposable {
   mark(mappings: readonly Mapping[], sink: Sink): void
   /** Reports the populated pages written since their mark, and sets it again. What was not populated then counts as written. */
   collect(mappings: readonly Mapping[], sink: Sink): void
+  /** Whether threads may wait for us, so that {@link serve} has to be called without long gaps. */
+  readonly needsServing: boolean
   /** Lets threads go on that wait for us, for up to `waitNs`. Returns how many there were. */
   serve(waitNs: number): number
   /** Stops tracking the mappings that are `tracked`, without holding up the target; disposing alone does so at once. */

@@ -269,7 +269,7 @@ export class Tracking implements Disposable {
 
   /** Whether {@link serve} has to be called without long gaps. */
   get needsServing(): boolean {
-    return this.#trackers.some(({ name }) => name === 'wp-sync')
+    return this.#trackers.some(({ needsServing }) => needsServing)
   }
 
   /** Lets threads go on that wait for us, for up to `waitNs`. Returns how many there were. */

@@ -80,6 +80,8 @@ export class WpAsyncTracker implements Tracker {
     this.#ownPages.finish(changed)
   }
 
+  readonly needsServing = false
+
   serve(): number {
     return 0
   }

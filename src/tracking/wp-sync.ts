@@ -67,6 +67,10 @@ export class WpSyncTracker implements Tracker {
     })
   }
 
+  get needsServing(): boolean {
+    return this.#registration.isOpen
+  }
+
   serve(waitNs: number): number {
     return this.#registration.serve(waitNs)
   }
