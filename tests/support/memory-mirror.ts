@@ -1,5 +1,5 @@
 import type { WrittenReport } from '#dist/tracking/report.js'
-import { populatedPages, ProcMemory, readMaps } from './oracle-tracker.ts'
+import { ProcMemory, readMaps } from './oracle-tracker.ts'
 import { ReportedPages } from './tracker-check.ts'
 
 const PAGE_BYTES = 4096
@@ -49,8 +49,10 @@ export class MemoryMirror implements Disposable {
 
   async update(report: WrittenReport): Promise<void> {
     const maps = readMaps(this.#pid).filter((mapping) => this.#wanted(mapping))
+    let first = 0
     for (const [start, end] of new ReportedPages(report).ranges()) {
-      for (const mapping of maps) await this.#copyPopulated(Math.max(start, mapping.start), Math.min(end, mapping.end))
+      while (first < maps.length && maps[first]!.end <= start) first++
+      for (let i = first; i < maps.length && maps[i]!.start < end; i++) await this.#copyPopulated(Math.max(start, maps[i]!.start), Math.min(end, maps[i]!.end))
     }
   }
 
@@ -60,7 +62,7 @@ export class MemoryMirror implements Disposable {
     let compared = 0
     for (const mapping of readMaps(this.#pid)) {
       if (!this.#wanted(mapping)) continue
-      const there = populatedPages(this.#pid, mapping.start, mapping.end)
+      const there = this.#memory.populated(mapping.start, mapping.end)
       for (let page = mapping.start; page < mapping.end; page++) {
         const now = there[page - mapping.start] ? this.#memory.page(page) : undefined
         if (now === undefined) continue
@@ -75,7 +77,7 @@ export class MemoryMirror implements Disposable {
   async #copyPopulated(start: number, end: number): Promise<void> {
     for (let at = start; at < end; at += READ_PAGES) {
       const stop = Math.min(end, at + READ_PAGES)
-      const there = populatedPages(this.#pid, at, stop)
+      const there = this.#memory.populated(at, stop)
       for (let page = at; page < stop; page++) if (!there[page - at]) this.#pages.delete(page)
       for (let page = at; page < stop;) {
         let next = page

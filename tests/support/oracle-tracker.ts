@@ -7,7 +7,9 @@ import type { MappingReport, WrittenReport } from '#dist/tracking/report.js'
 
 const PAGE_BYTES = 4096
 const EMPTY = Buffer.alloc(PAGE_BYTES)
-const TYPE_MARKER = 31n
+/** Where an entry is not present: its kind of swap, and the kind that only keeps somebody's tracking. */
+const TYPE_BITS = 31
+const TYPE_MARKER = 31
 
 export interface MapsLine {
   readonly start: number
@@ -25,25 +27,25 @@ export function readMaps(pid: number): MapsLine[] {
   })
 }
 
-/** Which pages of the range are there, in memory or in swap. */
-export function populatedPages(pid: number, start: number, end: number): boolean[] {
-  const entries = Buffer.alloc((end - start) * 8)
-  const file = openSync(`/proc/${pid}/pagemap`, 'r')
-  const bytes = readSync(file, entries, 0, entries.length, start * 8)
-  closeSync(file)
-  return Array.from({ length: end - start }, (_, i) => {
-    if (i * 8 + 8 > bytes) return false
-    const entry = entries.readBigUInt64LE(i * 8)
-    return entry >> 63n === 1n || ((entry >> 62n & 1n) === 1n && (entry & 31n) !== TYPE_MARKER)
-  })
-}
-
-/** Its own view of a process's memory: holds the file open, reads pages. */
+/** A process's memory by /proc, read without tidemark. */
 export class ProcMemory implements Disposable {
   readonly #file: number
+  readonly #pagemap: number
 
   constructor(pid: number) {
     this.#file = openSync(`/proc/${pid}/mem`, 'r')
+    this.#pagemap = openSync(`/proc/${pid}/pagemap`, 'r')
+  }
+
+  /** Which pages of the range are there, in memory or in swap. */
+  populated(start: number, end: number): boolean[] {
+    const entries = Buffer.alloc((end - start) * 8)
+    const bytes = readSync(this.#pagemap, entries, 0, entries.length, start * 8)
+    return Array.from({ length: end - start }, (_, i) => {
+      if (i * 8 + 8 > bytes) return false
+      const high = entries.readUInt32LE(i * 8 + 4)
+      return high >>> 31 === 1 || ((high >>> 30 & 1) === 1 && (entries[i * 8]! & TYPE_BITS) !== TYPE_MARKER)
+    })
   }
 
   /** The page's bytes; undefined where nothing can be read: a guard region, past a file's end, secret memory. */
@@ -58,6 +60,7 @@ export class ProcMemory implements Disposable {
 
   [Symbol.dispose](): void {
     closeSync(this.#file)
+    closeSync(this.#pagemap)
   }
 }
 
@@ -104,7 +107,7 @@ export class OracleTracker implements AsyncDisposable {
       written.push(start + BigInt(PAGE_BYTES))
     }
     // What is not there in anonymous memory reads as zeros, and the oracle must not make it be there.
-    const there = line.inode === 0 ? populatedPages(this.#pid, line.start, line.end) : undefined
+    const there = line.inode === 0 ? this.#memory.populated(line.start, line.end) : undefined
     for (let page = line.start; page < line.end; page++) {
       const bytes = there?.[page - line.start] === false ? undefined : this.#memory.page(page)
       if (!this.#before.get(page)?.equals(bytes ?? EMPTY) && !(this.#before.get(page) === undefined && (bytes ?? EMPTY).equals(EMPTY)) && !this.#loses(page)) add(page)

@@ -6,15 +6,18 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test, type TestContext } from 'node:test'
 import { TRACKER_NAMES } from 'tidemark'
 import { guestsUnavailable } from '../support/guest.ts'
+import { MemoryMirror } from '../support/memory-mirror.ts'
 import { addZramSwap, reserveHugePages, runKsm } from '../support/machine-memory.ts'
 import { type Need, TRACKER_CASES, type TrackerCase } from '../support/tracker-cases.ts'
+import { ReportedPages } from '../support/tracker-check.ts'
 import { CommandUnavailable } from '../support/scribe.ts'
 import { emptyTally, Stand, type Tally, type Timing } from '../support/tracker-runner.ts'
-import { oracleSubject, type Subject, trackerSubject, trackerUnavailable } from '../support/tracker-subjects.ts'
+import { beginTracking, oracleSubject, type Subject, trackerSubject, trackerUnavailable } from '../support/tracker-subjects.ts'
 
 const skip = guestsUnavailable()
 const HUGE_PAGES = 8
 const SWAP_BYTES = 64 << 20
+const REPORTS_UNDER_THREADS = 25
 
 const granted = new Map<Need, Disposable>()
 const NEEDS: Readonly<Record<Need, { readonly ask: () => Disposable | undefined; readonly missing: string }>> = {
@@ -106,11 +109,55 @@ function contract(subject: Subject, timings: readonly Timing[] = ['old memory', 
   }
 }
 
+/** Threads write all the while: nobody knows when which page, but a mirror that is kept by the reports must hold them all in the end. */
+async function mirrorUnderThreads(t: TestContext, subject: Subject, kind: string, pages: number): Promise<void> {
+  await using stand = await Stand.start(subject, 'old memory')
+  const { scribe } = stand
+  await scribe.perform(`map a ${kind} ${pages}`)
+  await scribe.perform('write a')
+  await scribe.perform('spin a 2')
+  await stand.begin()
+  const region = scribe.regions.get('a')!
+  using mirror = new MemoryMirror(scribe.pid, { wanted: ({ start, end }) => start < region.end && region.start < end })
+  await mirror.copyAll()
+  let reportedPages = 0
+  const collect = async (): Promise<void> => {
+    const report = await stand.collect()
+    reportedPages += report.writtenPages
+    await mirror.update(report)
+  }
+  for (let i = 0; i < REPORTS_UNDER_THREADS; i++) await collect()
+  await scribe.perform('halt')
+  await collect()
+  const { compared, found } = mirror.differences()
+  const inRegion = found.filter(({ page }) => region.start <= page && page < region.end)
+  assert.deepEqual(inRegion.map(({ page }) => page - region.start), [], `${subject.name}: pages of the ${kind} region that differ from the mirror: a write was missed`)
+  assert.ok(compared >= pages)
+  t.diagnostic(`${subject.name}: ${kind}: ${REPORTS_UNDER_THREADS + 1} reports of ${reportedPages} pages`)
+  await scribe.finish()
+}
+
 describe('the oracle', { skip }, () => contract(oracleSubject(), ['new memory']))
 
 for (const name of TRACKER_NAMES) {
-  describe(name, { skip: skip || trackerUnavailable(name) }, () => contract(trackerSubject(name)))
+  describe(name, { skip: skip || trackerUnavailable(name) }, () => {
+    contract(trackerSubject(name))
+    for (const [kind, pages] of [['anon', 512], ['thp', 1024], ['memfd', 256], ['private-file', 256]] as const) {
+      test(`threads write a ${kind} region all the while: none of it is missed`, (t) => mirrorUnderThreads(t, trackerSubject(name), kind, pages))
+    }
+  })
 }
+
+test('a mapping that the program itself holds with userfaultfd is followed by the next best tracker', { skip }, async (t) => {
+  await using stand = await Stand.start({ ...trackerSubject('compare'), name: 'all trackers', begin: (pid) => beginTracking(pid, undefined) }, 'old memory')
+  const one: TrackerCase = { name: 'owned', setup: ['map a owned 16', 'write a 0 8', 'map b anon 16', 'write b'], steps: ['write a 2 2', 'write b 3 1', 'collect', 'write a 12 1'] }
+  await stand.setUp(one, '')
+  await stand.begin()
+  await stand.take(t, one, '', emptyTally())
+  const pages = new ReportedPages(await stand.collect())
+  assert.deepEqual(['a', 'b'].map((name) => pages.mappingAt(stand.scribe.regions.get(name)!.start)?.tracker), ['compare', 'wp-async'])
+  await stand.scribe.finish()
+})
 
 test('a tracker that loses one page in fifty is found out, with the page and the command', { skip }, async (t) => {
   await using stand = await Stand.start(oracleSubject((page) => page % 50 === 7), 'old memory')
