@@ -48,8 +48,10 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   const last = new LastStop(capture, tracker, rounds, hidden.fixedBuffers)
   const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => last.take(stopped))
   const { stopped } = moment
+  capture.workingSet.giveBack()
   capture.flushHeld()
   tracker.end()
+  capture.workingSet.end()
   for (const range of last.dropped) capture.erase(range)
   return {
     threads: moment.threads, mappings: moment.mappings,
@@ -115,10 +117,26 @@ class LastStop {
     const aliases = this.#rounds.aliasesOf(mapping, mappings)
     const newFrom = capture.drain((start, found) => this.#tracker[peek]({ start, end: mapping.end }, found), mapping.start, (regions) => {
       if (anonymous) this.#holdPopulated(mapping, regions)
-      else this.#hold(mapping, regions)
-      for (const alias of aliases) this.#hold(alias, this.#rounds.projected(mapping, regions, alias))
+      else if (!mapping.shared) this.#hold(mapping, regions)
+      else this.#holdData(mapping, aliases, regions)
     })
     if (newFrom !== undefined) this.#takeNew(mapping, { start: newFrom, end: mapping.end })
+  }
+
+  /** What the object has of the regions: holes were never marked, and reading one would fill it for good. */
+  #holdData(mapping: Mapping, aliases: readonly Mapping[], regions: RegionList): void {
+    if (regions.length === 0) return
+    const data = this.#capture.process.dataRanges(mapping)
+    for (let i = 0; i < regions.length; i++) {
+      for (const range of data) {
+        const part = intersection(rangeAt(regions, i), range)
+        if (part === undefined) continue
+        this.#short.clear()
+        this.#short.push(part.start, part.end)
+        this.#hold(mapping, this.#short)
+        for (const alias of aliases) this.#hold(alias, this.#rounds.projected(mapping, this.#short, alias))
+      }
+    }
   }
 
   /** A mapping nobody tracks: born since the last round, moved here, or not registerable. */
