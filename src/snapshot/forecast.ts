@@ -1,3 +1,4 @@
+import { pageCount } from '../memory/page-range.ts'
 import { PageState } from '../kernel/page-tables.ts'
 import type { Capture } from './capture.ts'
 import type { StrategyName } from './strategy.ts'
@@ -29,6 +30,8 @@ const COST = {
   holdPage: 1_000,
   /** Copy a page to the file. */
   savePage: 1_900,
+  /** Bring a page in from swap, in memory at that, and give it back. A disk takes longer. */
+  swappedPage: 11_000,
   /** Visit one mapping, when the last stop of a pre-copy scans it and when the others look what there is. */
   scanMapping: 8_000,
   visitMapping: 2_500,
@@ -42,31 +45,40 @@ export interface Population {
   readonly mappings: number
   readonly pages: number
   readonly hugePages: number
+  /** Pages that shared objects have, whether or not the target has mapped them. */
   readonly sharedPages: number
+  /** Of private memory: page tables do not show the other. */
+  readonly swappedPages: number
 }
 
 export function measurePopulation(capture: Capture): Population {
   let pages = 0
   let hugePages = 0
   let sharedPages = 0
-  const query = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.huge, protect: false, trackedOnly: false }
+  let swappedPages = 0
+  const query = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.huge | PageState.swapped, protect: false, trackedOnly: false }
   for (const mapping of capture.process.mappings()) {
     if (capture.share(mapping) !== 'whole') continue
+    if (mapping.shared) {
+      sharedPages += capture.process.dataRanges(mapping).reduce((sum, range) => sum + pageCount(range), 0)
+      continue
+    }
     capture.drain((start, found) => capture.process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, (regions) => {
       for (let i = 0; i < regions.length; i++) {
         const count = regions.ends[i]! - regions.starts[i]!
         pages += count
         if ((regions.states[i]! & PageState.huge) !== 0) hugePages += count
-        if (mapping.shared) sharedPages += count
+        if ((regions.states[i]! & PageState.swapped) !== 0) swappedPages += count
       }
     })
   }
+  pages += sharedPages
   capture.expectPages(pages)
-  return { mappings: capture.process.mappings().length, pages, hugePages, sharedPages }
+  return { mappings: capture.process.mappings().length, pages, hugePages, sharedPages, swappedPages }
 }
 
 export function forecastStop(capture: Capture, population = measurePopulation(capture)): number {
-  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage
+  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage + population.swappedPages * COST.swappedPage
 }
 
 export function forecastFork(capture: Capture, population = measurePopulation(capture)): number {

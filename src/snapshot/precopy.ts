@@ -31,7 +31,14 @@ export const precopy: Strategy = {
 
 /** Tracks every mapping that goes into the image as a whole. */
 export function trackWhole(capture: Capture, limits: StrategyLimits): WpAsyncTracker {
-  return new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs, (mapping) => capture.share(mapping) === 'whole')
+  const tracker = new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs)
+  try {
+    tracker.adoptAll((mapping) => capture.share(mapping) === 'whole')
+    return tracker
+  } catch (error) {
+    tracker[Symbol.dispose]()
+    throw error
+  }
 }
 
 /** The strategy proper, with a tracker that may have been used to measure first. */
@@ -50,7 +57,7 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   const { stopped } = moment
   capture.workingSet.giveBack()
   capture.flushHeld()
-  tracker.end()
+  tracker.end((mapping) => capture.share(mapping) === 'whole')
   capture.workingSet.end()
   for (const range of last.dropped) capture.erase(range)
   return {

@@ -13,7 +13,7 @@ export type Reading = 'fast' | 'unpinned'
  * read (PROT_NONE) is read through /proc/PID/mem; what nobody can (past the end of a file, poisoned) becomes zeros,
  * as in a core the kernel writes.
  */
-export function readPages(kernel: Kernel, process: Process, regions: RegionList, from: number, to: number, into: Block, at: number, how: Reading): void {
+export function readPages(kernel: Kernel, process: Process, regions: RegionList, from: number, to: number, into: Block, at: number, how: Reading = 'fast'): void {
   const pageBytes = 2 ** kernel.pageShift
   const read = how === 'fast' ? process.memory.gather(regions, from, to, into, at) : process.memory.gatherUnpinned(regions, from, to, into, at)
   if (read === 'gone') throw new TidemarkError('gone', `process ${process.pid} ended while it was saved`, { pid: process.pid })
