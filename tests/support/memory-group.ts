@@ -42,3 +42,13 @@ export class MemoryGroup implements Disposable {
     rmdirSync(this.#path)
   }
 }
+
+/** The reason why no such group can be had here; false if it can. Tried by making one. */
+export function groupsUnavailable(): string | false {
+  try {
+    new MemoryGroup(`tidemark-try-${process.pid}`)[Symbol.dispose]()
+    return false
+  } catch (error) {
+    return `no memory control group can be made: ${(error as Error).message}`
+  }
+}
