@@ -1,6 +1,7 @@
 import { fillsOnDemand, isFileBacked, type Mapping } from '../memory/mapping.ts'
 import { intersection, type PageRange } from '../memory/page-range.ts'
 import { RegionList } from '../memory/region-list.ts'
+import { PageState } from '../kernel/page-tables.ts'
 import type { Stopped } from '../tracee/freeze.ts'
 import { whileStopped } from '../tracee/freeze.ts'
 import { WpAsyncTracker } from '../tracking/wp-async.ts'
@@ -58,7 +59,6 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   capture.workingSet.giveBack()
   capture.flushHeld()
   tracker.end((mapping) => capture.share(mapping) === 'whole')
-  capture.workingSet.end()
   for (const range of last.dropped) capture.erase(range)
   return {
     threads: moment.threads, mappings: moment.mappings,
@@ -124,10 +124,22 @@ class LastStop {
     const aliases = this.#rounds.aliasesOf(mapping, mappings)
     const newFrom = capture.drain((start, found) => this.#tracker[peek]({ start, end: mapping.end }, found), mapping.start, (regions) => {
       if (anonymous) this.#holdPopulated(mapping, regions)
-      else if (!mapping.shared) this.#hold(mapping, regions)
+      else if (!mapping.shared) this.#holdChanged(mapping, regions)
       else this.#holdData(mapping, aliases, regions)
     })
     if (newFrom !== undefined) this.#takeNew(mapping, { start: newFrom, end: mapping.end })
+  }
+
+  /** Of what is not written and not in memory, a page in swap is as it was saved; where only a marker is, the file's contents are again. */
+  #holdChanged(mapping: Mapping, regions: RegionList): void {
+    const { pageTables } = this.#capture.process
+    this.#short.clear()
+    for (let i = 0; i < regions.length; i++) {
+      const range = rangeAt(regions, i)
+      if ((regions.states[i]! & PageState.written) !== 0) this.#short.push(range.start, range.end)
+      else this.#capture.drain((start, found) => pageTables.lost({ start, end: range.end }, found), range.start, (lost) => this.#hold(mapping, lost), this.#inner)
+    }
+    this.#hold(mapping, this.#short)
   }
 
   /** What the object has of the regions: holes were never marked, and reading one would fill it for good. */

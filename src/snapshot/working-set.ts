@@ -1,13 +1,13 @@
 import type { PageNumber } from '../memory/address.ts'
-import { isFileBacked, type Mapping } from '../memory/mapping.ts'
+import type { Mapping } from '../memory/mapping.ts'
 import { RegionList } from '../memory/region-list.ts'
 import { PageState } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
 
 /** How much more than before may be in memory because of us: 4 MiB of 4 KiB pages, and one batch that is being read. */
 const OWED_PAGES_MAX = 1024
+/** A batch has 256 pages at most, and so many regions are found in it. */
 const FOUND_REGIONS = 512
-const LATE_REGIONS = 4096
 
 /**
  * Reading a page that is in swap brings it into the target's memory, and there it stays: a dump of a process that is mostly
@@ -30,7 +30,6 @@ export class WorkingSet {
   readonly #hasSwapped: (mapping: Mapping) => boolean
   readonly #found = new RegionList(FOUND_REGIONS)
   readonly #owed = new RegionList(2 * OWED_PAGES_MAX)
-  readonly #late = new RegionList(LATE_REGIONS)
   #owner: Process | undefined
 
   /** `hasSwapped` tells the mappings that are looked at: those of which something was in swap when the dump began. */
@@ -42,25 +41,22 @@ export class WorkingSet {
   /** To be called right before the pages are read. Their regions are in ascending order, and all of one mapping. */
   noteSwapped(source: Process, mapping: Mapping, batch: RegionList): void {
     if (!this.#hasSwapped(mapping)) return
-    if (this.#owner !== source) this.end()
-    else if (this.#owed.pageCount() >= OWED_PAGES_MAX) this.giveBack()
+    if (this.#owner !== source || this.#owed.pageCount() >= OWED_PAGES_MAX) this.giveBack()
     this.#owner = source
-    // A private file page in swap looks like one that lost what it held, and would be saved again in the pause.
-    const list = isFileBacked(mapping) && !mapping.shared ? this.#late : this.#owed
-    if (mapping.shared) this.#noteShared(source, mapping, batch, list)
-    else this.#notePrivate(source, batch, list)
+    if (mapping.shared) this.#noteShared(source, mapping, batch)
+    else this.#notePrivate(source, batch)
   }
 
-  #noteShared(source: Process, mapping: Mapping, batch: RegionList, list: RegionList): void {
+  #noteShared(source: Process, mapping: Mapping, batch: RegionList): void {
     for (let i = 0; i < batch.length; i++) {
       this.#found.clear()
       source.swappedShared(mapping, { start: batch.starts[i]! as PageNumber, end: batch.ends[i]! as PageNumber }, this.#found)
-      for (let j = 0; j < this.#found.length; j++) this.#owe(this.#found.starts[j]!, this.#found.ends[j]!, list)
+      for (let j = 0; j < this.#found.length; j++) this.#owe(this.#found.starts[j]!, this.#found.ends[j]!)
     }
   }
 
   /** One scan from the first page to the last; of what it finds, what lies in the batch. */
-  #notePrivate(source: Process, batch: RegionList, list: RegionList): void {
+  #notePrivate(source: Process, batch: RegionList): void {
     const query = { all: PageState.swapped, none: 0, any: 0, report: PageState.swapped, protect: false, trackedOnly: false }
     const end = batch.ends[batch.length - 1]! as PageNumber
     let i = 0
@@ -70,30 +66,24 @@ export class WorkingSet {
       for (let j = 0; j < this.#found.length; j++) {
         while (batch.ends[i]! <= this.#found.starts[j]!) i++
         for (let k = i; k < batch.length && batch.starts[k]! < this.#found.ends[j]!; k++) {
-          this.#owe(Math.max(batch.starts[k]!, this.#found.starts[j]!), Math.min(batch.ends[k]!, this.#found.ends[j]!), list)
+          this.#owe(Math.max(batch.starts[k]!, this.#found.starts[j]!), Math.min(batch.ends[k]!, this.#found.ends[j]!))
         }
       }
       at = outcome.kind === 'full' ? outcome.next : undefined
     }
   }
 
-  #owe(start: number, end: number, list: RegionList): void {
+  #owe(start: number, end: number): void {
     this.pagedInPages += end - start
-    list.push(start, end) // So many pieces of private files that the list is full stay in memory.
+    this.#owed.push(start, end)
   }
 
-  /** To be called right after, unless threads stand and wait. */
+  /**
+   * To be called right after, unless threads stand and wait; then once they run again, and in any case before the process that
+   * was read is closed.
+   */
   giveBack(): void {
-    this.#pageOut(this.#owed)
-  }
-
-  /** To be called once the target runs again and nothing tracks it any more, and before the process that was read is closed. */
-  end(): void {
-    this.#pageOut(this.#owed)
-    this.#pageOut(this.#late)
-  }
-
-  #pageOut(list: RegionList): void {
+    const list = this.#owed
     if (list.length === 0) return
     if (this.#policy === 'keep' && !this.refused) {
       if (this.#owner!.pageOut(list) === 'refused') this.refused = true

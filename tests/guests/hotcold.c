@@ -1,15 +1,16 @@
 /*
- * hotcold HOT_MIB COLD_MIB [shared] [fork]
+ * hotcold HOT_MIB COLD_MIB [shared|file] [fork]
  *
  * A program most of whose memory may be swapped out. It reads and writes its hot set round and round, a
  * few milliseconds a round, and never touches its cold set again before its end. A `shared` cold set is followed
- * by a hole of its size. With `fork` a child, which does nothing, shares the memory.
+ * by a hole of its size; one of a `file` is a private mapping, every page written. With `fork` a child, which does nothing, shares the memory.
  *
  * The cold set is a block of the ledger's generation 1 for ever. Two words of each hot page count the
  * rounds, so that an image shows one step of them at most.
  */
 #include "guest.h"
 #include "ledger.h"
+#include <fcntl.h>
 
 static char *hot, *cold;
 static size_t hot_pages, cold_pages;
@@ -39,6 +40,16 @@ static void *work(void *argument)
   return argument;
 }
 
+static char *map_cold(const char *kind)
+{
+  if (!strcmp(kind, "shared")) return map_pages(2 * cold_pages, MAP_SHARED | MAP_ANONYMOUS, -1);
+  if (strcmp(kind, "file")) return map_pages(cold_pages, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  /* In the current directory, which the harness makes and removes. */
+  int fd = open("hotcold.data", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || ftruncate(fd, (off_t)(cold_pages * page_bytes)) < 0) die("hotcold.data: %s", strerror(errno));
+  return map_pages(cold_pages, MAP_PRIVATE, fd);
+}
+
 static pid_t fork_sharer(void)
 {
   pid_t child = fork();
@@ -52,10 +63,11 @@ static pid_t fork_sharer(void)
 int main(int argc, char **argv)
 {
   guest_begin();
-  if (argc < 3) die("usage: hotcold HOT_MIB COLD_MIB [shared] [fork]");
-  bool shared = false, forks = false;
+  if (argc < 3) die("usage: hotcold HOT_MIB COLD_MIB [shared|file] [fork]");
+  const char *kind = "anon";
+  bool forks = false;
   for (int i = 3; i < argc; i++) {
-    if (!strcmp(argv[i], "shared")) shared = true;
+    if (!strcmp(argv[i], "shared") || !strcmp(argv[i], "file")) kind = argv[i];
     else if (!strcmp(argv[i], "fork")) forks = true;
     else die("hotcold does not know %s", argv[i]);
   }
@@ -63,7 +75,7 @@ int main(int argc, char **argv)
   cold_pages = (strtoul(argv[2], NULL, 10) << 20) / page_bytes;
   if (!hot_pages || !cold_pages) die("hotcold: nothing to do");
   hot = map_pages(hot_pages, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-  cold = map_pages(shared ? 2 * cold_pages : cold_pages, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1);
+  cold = map_cold(kind);
   (void)madvise(hot, hot_pages * page_bytes, MADV_NOHUGEPAGE);
   (void)madvise(cold, cold_pages * page_bytes, MADV_NOHUGEPAGE);
   fill_block(cold, 0, cold_pages, 1);
@@ -73,7 +85,7 @@ int main(int argc, char **argv)
   start_thread(&worker, work, NULL);
   printf("{\"pid\":%d,\"ready\":true,\"guest\":\"hotcold\",\"kind\":\"%s\",\"pageBytes\":%zu,\"firstOffset\":%d,\"lastOffset\":%zu,"
          "\"hot\":{\"start\":\"%p\",\"pages\":%zu},\"cold\":{\"start\":\"%p\",\"pages\":%zu}}\n",
-         (int)getpid(), shared ? "shared" : "anon", page_bytes, FIRST_WORD_OFFSET, LAST_WORD_OFFSET, (void *)hot, hot_pages, (void *)cold, cold_pages);
+         (int)getpid(), kind, page_bytes, FIRST_WORD_OFFSET, LAST_WORD_OFFSET, (void *)hot, hot_pages, (void *)cold, cold_pages);
   fflush(stdout);
   wait_for_end();
   pthread_join(worker, NULL);

@@ -120,7 +120,7 @@ export interface OddInfo extends ReadyInfo {
 /** One step of the rounds runs through the hot set; the cold one is a block of generation 1. */
 export interface HotColdInfo extends ReadyInfo {
   readonly guest: 'hotcold'
-  readonly kind: 'anon' | 'shared'
+  readonly kind: 'anon' | 'shared' | 'file'
   readonly firstOffset: number
   readonly lastOffset: number
   readonly hot: RegionInfo

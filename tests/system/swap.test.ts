@@ -45,8 +45,8 @@ function statusKib(pid: number, key: string): number {
 }
 
 /** A guest in a group in which everything but its hot set has been swapped out, by lowering the limit step by step. */
-async function startSwappedOut(group: MemoryGroup, kind: 'anon' | 'shared'): Promise<Guest<HotColdInfo>> {
-  const guest = await startGuest('hotcold', [String(HOT_MIB), String(COLD_MIB), ...(kind === 'shared' ? ['shared'] : [])], { before: group.before })
+async function startSwappedOut(group: MemoryGroup, kind: HotColdInfo['kind']): Promise<Guest<HotColdInfo>> {
+  const guest = await startGuest('hotcold', [String(HOT_MIB), String(COLD_MIB), ...(kind === 'anon' ? [] : [kind])], { before: group.before })
   for (const mib of [100, 80, 60, 45, HOT_MIB + 6]) {
     group.limit(mib * MIB)
     await sleep(100)
@@ -66,7 +66,7 @@ function checkImage(guest: Guest<HotColdInfo>, output: string): void {
   assert.deepEqual(checkHotCold(guest.info, opened.image).problems, [])
 }
 
-for (const kind of ['anon', 'shared'] as const) {
+for (const kind of ['anon', 'shared', 'file'] as const) {
   for (const strategy of ['stop', 'fork', 'precopy', 'auto'] as const) {
     test(`${strategy}, ${kind} memory: in a group with a limit, hot pages stay in and cold ones out`, { skip }, async (t) => {
       using group = new MemoryGroup(`tidemark-test-${process.pid}`)
