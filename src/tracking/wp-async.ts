@@ -118,6 +118,14 @@ export class WpAsyncTracker implements Tracker {
     return this.#process.pageTables.scan(range, { all: 0, none: 0, any: POPULATED, report: PageState.zero, protect: true, trackedOnly: false }, found)
   }
 
+  /**
+   * Sets the mark on every page of a range of a file or of shared memory that has none, also where nothing is mapped: the
+   * kernel keeps it there in a marker of its own, for the page that will be.
+   */
+  markUnmapped(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: 0, report: PageState.written, protect: true, trackedOnly: false }, found)
+  }
+
   /** Reports the populated pages written since their mark, and sets it again in the same step. Skips as {@link markAll} does. */
   takeWritten(range: PageRange, found: RegionList): ScanOutcome {
     return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: POPULATED, report: PageState.written, protect: true, trackedOnly: false }, found)

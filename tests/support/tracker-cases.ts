@@ -80,7 +80,7 @@ const remapCases: readonly TrackerCase[] = [
   { name: 'mremap moves a huge page', setup: ['map a thp 512', 'write a 0 1'], steps: ['move a', 'collect', 'write a 44 1'] },
   { name: 'mremap grows in place', setup: ['map a apart 8', 'write a'], steps: ['grow a 8', 'write a 10 2', 'collect', 'write a 11 1', 'write a 14 1'] },
   { name: 'mremap grows and moves', setup: ['map a anon 8', 'write a'], steps: ['growmove a 8', 'write a 10 2', 'collect', 'write a 11 1', 'write a 3 1'] },
-  { name: 'mremap shrinks, then grows again', setup: ['map a apart 8', 'write a'], steps: ['shrink a 4', 'write a 1 1', 'collect', 'grow a 4', 'write a 5 1', 'peek a'] },
+  { name: 'mremap shrinks, then grows again', setup: ['map a apart 8', 'write a'], steps: ['shrink a 4', 'write a 1 1', 'collect', 'grow a 4', 'write a 5 1'] },
   { name: 'the heap grows and shrinks by brk', setup: ['map a brk 8', 'write a'], steps: ['grow a 8', 'write a 10 2', 'collect', 'write a 2 1', 'write a 11 1', 'shrink a 8', 'collect', 'grow a 8', 'write a 9 1'], alone: true },
   { name: 'PROT_NONE and back', setup: ['map a anon 8', 'write a'], steps: ['none a 2 4', 'access a 2 4', 'write a 3 1', 'collect', 'write a 4 1'] },
   { name: 'PROT_NONE over a mark', setup: ['map a anon 8', 'write a', 'map b memfd 8', 'write b'], steps: ['write a 1 4', 'write b 1 4', 'none a 2 4', 'none b 2 4', 'collect', 'access a 2 4', 'access b 2 4', 'write a 3 1', 'write b 3 1'] },

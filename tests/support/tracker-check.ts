@@ -18,7 +18,7 @@ export interface Finding {
   /** Of the changed pages, those that a blind spot stands for. */
   readonly coveredPages: number
   /** Reported pages of the regions that did not change. */
-  readonly overPages: number
+  readonly unchanged: readonly number[]
 }
 
 /** The pages of a report, for questions about single ones. */
@@ -79,7 +79,7 @@ export function findMissed(scribe: Scribe, truth: Truth, report: WrittenReport, 
   for (const what of ['written', 'foreign', 'zeroed'] as const) for (const change of truth[what]) check(change, what)
   for (const change of [...truth.fresh, ...truth.dropped]) for (let page = change.start; page < change.end; page++) explained.add(page)
   const reported = names.flatMap((name) => scribe.regions.get(name) ?? []).flatMap((region) => pages.within(region))
-  return { problems: problems.slice(0, 8), changedPages: explained.size, reportedPages: reported.length, coveredPages, overPages: reported.filter((page) => !explained.has(page)).length }
+  return { problems: problems.slice(0, 8), changedPages: explained.size, reportedPages: reported.length, coveredPages, unchanged: reported.filter((page) => !explained.has(page)) }
 }
 
 /** Why the page should have been reported; undefined where the report says that it may have changed unseen. */

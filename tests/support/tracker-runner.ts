@@ -110,23 +110,33 @@ export class Stand implements AsyncDisposable {
   }
 
   async #check(one: TrackerCase, prefix: string, tally: Tally): Promise<void> {
+    const before = this.#last!
     const report = await this.collect()
     const truth = await this.scribe.since()
     await this.scribe.mark()
     const allowance = { cannotFollow: this.subject.cannotFollow, mayHide: one.mayHide ?? [] }
     const found = findMissed(this.scribe, truth, report, this.#names(prefix), this.subject.name, allowance)
     add(tally, found)
-    if (found.problems.length > 0) assert.fail(`${found.problems.join('\n')}\nafter: ${[...one.setup, '(mark)', ...one.steps].join('; ')}\n`)
+    const after = `after: ${[...one.setup, '(mark)', ...one.steps].join('; ')}`
+    if (found.problems.length > 0) assert.fail(`${found.problems.join('\n')}\n${after}\n`)
+    const over = found.unchanged.filter((page) => this.#mustBeExact(page, one, before))
+    assert.equal(over.length, 0, `${this.subject.name} reports ${over.length} pages that nobody wrote, the first page ${over[0]?.toString(16)}000, ${after}`)
+  }
+
+  /** Whether a page that nobody wrote may not be reported: it was followed already when the mark was set. */
+  #mustBeExact(page: number, one: TrackerCase, before: ReportedPages): boolean {
+    if (this.timing === 'new memory' || one.restless) return false
+    const isFollowed = [before, this.#last!].every((pages) => pages.mappingAt(page) !== undefined && pages.mappingAt(page)!.tracker !== 'none')
+    return isFollowed && this.subject.exactFor.has(this.scribe.regionAt(page)!.kind)
   }
 
   /** Of pages that are followed and that nobody touched since, none is reported again; where that is not promised, soon none is. */
   async #assertSoonQuiet(one: TrackerCase, prefix: string, tally: Tally): Promise<void> {
     const regions = this.#names(prefix).map((name) => this.scribe.regions.get(name)!).filter(({ kind }) => !this.subject.cannotFollow.has(kind))
-    const strict = regions.filter(({ kind }) => this.timing !== 'new memory' && !one.restless && this.subject.exactFor.has(kind))
     const after = `after: ${[...one.setup, '(mark)', ...one.steps].join('; ')}`
     const before = this.#last!
     const first = await this.collect()
-    const again = strict.flatMap((region) => new ReportedPages(first).within(region)).filter((page) => before.mappingAt(page)?.tracker !== 'none')
+    const again = regions.flatMap((region) => new ReportedPages(first).within(region)).filter((page) => this.#mustBeExact(page, one, before))
     assert.equal(again.length, 0, `${this.subject.name} reports ${again.length} pages again that nobody wrote since, the first ${again[0]?.toString(16)}000, ${after}`)
     tally.repeated += regions.reduce((sum, region) => sum + new ReportedPages(first).within(region).length, 0)
     if (one.restless || this.timing !== 'old memory') return
@@ -146,6 +156,6 @@ export class Stand implements AsyncDisposable {
 function add(tally: Tally, found: Finding): void {
   tally.changed += found.changedPages
   tally.reported += found.reportedPages
-  tally.over += found.overPages
+  tally.over += found.unchanged.length
   tally.covered += found.coveredPages
 }

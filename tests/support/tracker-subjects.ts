@@ -14,11 +14,12 @@ export interface Subject {
   begin(pid: number): Promise<Tracking>
   /** Kinds of scribe's memory that the mechanism cannot follow, by the kernel's design. */
   readonly cannotFollow: ReadonlySet<string>
-  /** Kinds of which it promises never to report a page again that nobody wrote since. */
+  /** Kinds of which it promises not to report a page that nobody wrote, once it follows it. */
   readonly exactFor: ReadonlySet<string>
 }
 
-const ANONYMOUS = ['anon', 'apart', 'thp', 'heap', 'brk', 'stack', 'bss']
+const FOUR_KIB = ['anon', 'apart', 'heap', 'brk', 'stack', 'bss']
+const ANONYMOUS = [...FOUR_KIB, 'thp']
 const SHMEM = ['shared', 'memfd', 'private-memfd', 'sysv']
 const FILES = ['data', 'file', 'private-file']
 
@@ -30,7 +31,7 @@ const CANNOT_FOLLOW: Readonly<Record<TrackerName, readonly string[]>> = {
   'wp-async': ['owned'], 'soft-dirty': [], 'wp-sync': [...FILES, 'sysv', 'owned'], compare: [],
 }
 const EXACT_FOR: Readonly<Record<TrackerName, readonly string[]>> = {
-  'wp-async': ANONYMOUS, 'soft-dirty': [], 'wp-sync': ANONYMOUS, compare: ANONYMOUS,
+  'wp-async': ANONYMOUS, 'soft-dirty': [], 'wp-sync': FOUR_KIB, compare: FOUR_KIB,
 }
 
 /** Why the tracker is not to be had here, of what `capabilities()` found by trying; false if it is. */
