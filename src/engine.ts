@@ -14,6 +14,7 @@ import { openLinuxKernel } from './linux/linux-kernel.ts'
 import type { DumpEvent, Watcher } from './snapshot/capture.ts'
 import { dumpProcess } from './snapshot/dump.ts'
 import { encodeError, type Answer, type Request } from './session-messages.ts'
+import { pagesOfTarget } from './target-pages.ts'
 import { describeTarget, readTarget } from './target-view.ts'
 
 dieWithCaller()
@@ -34,6 +35,7 @@ function perform(request: Request): unknown {
   switch (request.kind) {
     case 'dump': return dumpProcess(kernel, request.plan, watcher)
     case 'describe': return describeTarget(kernel, request.pid)
+    case 'pages': return pagesOfTarget(kernel, request.pid, request.plan, watcher.checkAborted)
     case 'read': return readTarget(kernel, request.pid, request.address, request.length)
   }
 }

@@ -2,12 +2,14 @@
 import type { ErrorCode } from './kernel/errors.ts'
 import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
+import type { SurveyPlan } from './pages/survey.ts'
 import type { DumpPlan } from './snapshot/dump.ts'
 
 export type Request =
   | { readonly kind: 'capabilities' }
   | { readonly kind: 'dump'; readonly plan: DumpPlan }
   | { readonly kind: 'describe'; readonly pid: number }
+  | { readonly kind: 'pages'; readonly pid: number; readonly plan: SurveyPlan }
   | { readonly kind: 'read'; readonly pid: number; readonly address: bigint; readonly length: number }
 
 export type Answer =

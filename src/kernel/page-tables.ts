@@ -15,6 +15,27 @@ export const PageState = {
   swapped: 1 << 4,
   zero: 1 << 5,
   huge: 1 << 6,
+  /** A guard region's page, which nobody may touch (since 6.13). Not reported by kernels whose scan does not know it. */
+  guard: 1 << 8,
+} as const
+
+/**
+ * What an entry holds that is not in memory and not nothing. All of these read as {@link PageState.swapped}, yet only
+ * the first is in swap: the others are markers, which the kernel leaves where there is no page.
+ */
+export const AbsentEntry = {
+  swap: 1,
+  guard: 2,
+  /** Nothing but userfaultfd's write-protection of a page that is not there. */
+  protected: 3,
+  /** An access is answered with SIGBUS. */
+  poisoned: 4,
+  /** In memory, on its way to another place there. */
+  moving: 5,
+  /** Any of the above: only CAP_SYS_ADMIN is told which. */
+  hidden: 6,
+  /** {@link hidden}, and write-protected by userfaultfd: in swap, or nothing but the protection. */
+  hiddenProtected: 7,
 } as const
 
 export interface ScanQuery {
@@ -45,4 +66,6 @@ export interface PageTables {
    * `full` means `found` has no room left and the scan is to go on from `next`.
    */
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome
+  /** Appends the parts of `range` that hold one of {@link AbsentEntry}, with which it is as their state. Costs a step per page. */
+  absent(range: PageRange, found: RegionList): ScanOutcome
 }

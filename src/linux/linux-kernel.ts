@@ -8,6 +8,7 @@ import { allocateBlock, sliceBlock } from './block.ts'
 import { linuxClock } from './clock.ts'
 import { createOutput } from './output-file.ts'
 import { readProcBytes } from './proc.ts'
+import { openAddressSpace } from './address-space.ts'
 import { openProcess } from './process.ts'
 import { startExtra } from './extra.ts'
 import { linuxTasks } from './tasks.ts'
@@ -26,6 +27,7 @@ export function openLinuxKernel(): Kernel {
     tasks: linuxTasks(clock, page(1)),
     scratch: page(2),
     openProcess: (pid, traced) => openProcess(pid, shift, traced),
+    openAddressSpace: (pid) => openAddressSpace(pid, shift),
     allocate: allocateBlock,
     openUserfault: (file) => openUserfault(file, shift),
     startExtra,

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import type { PageShift } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
-import type { MappingDetail } from '../kernel/process.ts'
+import type { FlaggedDetail } from '../kernel/address-space.ts'
 import { readProc, readWhole } from './proc.ts'
 
 /**
@@ -59,36 +59,39 @@ function pageFromHex(hex: string, shift: PageShift): Mapping['start'] {
   return (Number.parseInt(hex, 16) / 2 ** shift) as Mapping['start']
 }
 
-const NO_DETAIL: MappingDetail = {
-  dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false,
+const NO_DETAIL: FlaggedDetail = {
+  dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false, flags: new Set(), swapBytes: 0,
 }
 
 /** Reads /proc/PID/smaps: VmFlags (proc_pid_smaps(5)) and how much of each mapping is its own. */
-export function readDetails(pid: number, shift: PageShift): Map<number, MappingDetail> {
-  const details = new Map<number, MappingDetail>()
+export function readDetails(pid: number, shift: PageShift): Map<number, FlaggedDetail> {
+  const details = new Map<number, FlaggedDetail>()
   let start = -1
   let anonymous = false
+  let swapKib = 0
   for (const line of (readProc(`/proc/${pid}/smaps`) ?? '').split('\n')) {
     if (line.startsWith('Anonymous:') || line.startsWith('Swap:') || line.startsWith('Private_Hugetlb:')) {
       anonymous ||= !/\s0 kB$/.test(line)
+      if (line.startsWith('Swap:')) swapKib = Number.parseInt(line.slice('Swap:'.length), 10)
     } else if (line.startsWith('VmFlags:')) {
-      details.set(start, detailOf(line, anonymous))
+      details.set(start, detailOf(line, anonymous, swapKib * 1024))
     } else if (/^[0-9a-f]+-/.test(line)) {
       start = pageFromHex(line.slice(0, line.indexOf('-')), shift)
       anonymous = false
+      swapKib = 0
       details.set(start, NO_DETAIL)
     }
   }
   return details
 }
 
-function detailOf(line: string, hasAnonymous: boolean): MappingDetail {
+function detailOf(line: string, hasAnonymous: boolean, swapBytes: number): FlaggedDetail {
   const flags = new Set(line.slice('VmFlags:'.length).trim().split(' '))
   return {
     dontDump: flags.has('dd'),
     special: flags.has('io') || flags.has('pf'),
     hugetlb: flags.has('ht'),
     missingInFork: flags.has('dc') || flags.has('wf'),
-    hasAnonymous,
+    hasAnonymous, flags, swapBytes,
   }
 }

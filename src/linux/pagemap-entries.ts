@@ -3,16 +3,29 @@ import type { PageNumber } from '../memory/address.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { RegionList } from '../memory/region-list.ts'
 import { assert } from '../kernel/errors.ts'
-import { PageState, type PageTables, type ScanOutcome, type ScanQuery } from '../kernel/page-tables.ts'
+import { AbsentEntry, PageState, type PageTables, type ScanOutcome, type ScanQuery } from '../kernel/page-tables.ts'
 
 const ENTRY_BYTES = 8
 const ENTRIES_AT_ONCE = 8192
-/** Bits 61, 62 and 63 of an entry (pagemap.rst): file page, swapped, present; here within its upper half. */
+/** Bits 57, 58, 61, 62 and 63 of an entry (pagemap.rst): write-protected by userfaultfd, guard (6.15), file page, swapped, present; here within its upper half. */
+const PROTECTED = 1 << 25
+const GUARD = 1 << 26
 const FILE = 1 << 29
 const SWAPPED = 1 << 30
 const PRESENT = 1 << 31
+/** Of an entry that is not present, bits 0 to 4 tell the swap area, bits 5 to 54 the place in it. */
+const TYPE = 0x1f
+const PLACE_UPPER = 0x7f_ffff
+/**
+ * include/linux/swapops.h: area 31 stands for markers, and the place for which. Those before it, at most eight of them by the
+ * kernel's configuration, are pages on the move or a device's; the first of them may be a page with a hardware fault.
+ */
+const MARKER_TYPE = 31
+const MARKER_POISONED = 2
+const MARKER_GUARD = 4
+const MOVING_TYPE_LEAST = 23
 
-/** /proc/PID/pagemap read entry by entry: 10 to 20 ms per GiB instead of 4. Knows PageState.present, swapped and file. */
+/** /proc/PID/pagemap read entry by entry: 10 to 20 ms per GiB instead of 4. Knows PageState.present, swapped, file and guard. */
 export class PagemapEntries implements PageTables {
   readonly #file: number
   readonly #bytes = new Uint8Array(ENTRIES_AT_ONCE * ENTRY_BYTES)
@@ -36,10 +49,36 @@ export class PagemapEntries implements PageTables {
     }
     return { kind: 'done' }
   }
+
+  absent(range: PageRange, found: RegionList): ScanOutcome {
+    for (let from: number = range.start; from < range.end; from += ENTRIES_AT_ONCE) {
+      const count = Math.min(ENTRIES_AT_ONCE, range.end - from)
+      const entries = readSync(this.#file, this.#bytes, 0, count * ENTRY_BYTES, from * ENTRY_BYTES) / ENTRY_BYTES
+      if (entries === 0) return { kind: 'gone' }
+      for (let i = 0; i < entries; i++) {
+        const upper = this.#halves[2 * i + 1]!
+        if ((upper & SWAPPED) === 0) continue
+        if (!append(found, from + i, absentEntry(this.#halves[2 * i]!, upper))) return { kind: 'full', next: (from + i) as PageNumber }
+      }
+    }
+    return { kind: 'done' }
+  }
+}
+
+/** Place 0 of area 0 is the area's own header: an entry of zeros is one whose place we are not told. */
+function absentEntry(lower: number, upper: number): number {
+  if ((upper & GUARD) !== 0) return AbsentEntry.guard
+  if (lower === 0 && (upper & PLACE_UPPER) === 0) return (upper & PROTECTED) !== 0 ? AbsentEntry.hiddenProtected : AbsentEntry.hidden
+  const type = lower & TYPE
+  if (type < MOVING_TYPE_LEAST) return AbsentEntry.swap
+  if (type !== MARKER_TYPE) return AbsentEntry.moving
+  const marker = lower >>> 5
+  if ((marker & MARKER_GUARD) !== 0) return AbsentEntry.guard
+  return (marker & MARKER_POISONED) !== 0 ? AbsentEntry.poisoned : AbsentEntry.protected
 }
 
 function stateOf(upperHalf: number): number {
-  return ((upperHalf & PRESENT) !== 0 ? PageState.present : 0) | ((upperHalf & SWAPPED) !== 0 ? PageState.swapped : 0) | ((upperHalf & FILE) !== 0 ? PageState.file : 0)
+  return ((upperHalf & GUARD) !== 0 ? PageState.guard : 0) | ((upperHalf & PRESENT) !== 0 ? PageState.present : 0) | ((upperHalf & SWAPPED) !== 0 ? PageState.swapped : 0) | ((upperHalf & FILE) !== 0 ? PageState.file : 0)
 }
 
 /** Makes the last region longer where it can. */

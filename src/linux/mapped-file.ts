@@ -1,0 +1,72 @@
+import { closeSync, statfsSync, type BigIntStats } from 'node:fs'
+import type { PageShift } from '../memory/address.ts'
+import type { MappedObject, Residence } from '../kernel/address-space.ts'
+import { allocateBlock, getU64, putU64 } from './block.ts'
+import { systemCall } from './ffi.ts'
+import { NR } from './system-calls.ts'
+
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+/** include/uapi/linux/magic.h. */
+const TMPFS_MAGIC = 0x0102_1994
+const HUGETLBFS_MAGIC = 0x9584_58f6
+/** Of st_blocks, whatever the file system's own. */
+const BLOCK_BYTES = 512
+/** struct cachestat_range { off, len } and, behind it, struct cachestat { nr_cache, nr_dirty, nr_writeback, nr_evicted, … }. */
+const CACHED_WORD = 4
+const EVICTED_WORD = 10
+
+/** A file of a mapping, open for reading in our process; no page of it is read. */
+export class MappedFile implements MappedObject, Disposable {
+  readonly kind: 'file' | 'shmem' | 'hugetlb'
+  readonly pages: number
+  readonly residentPages: number
+  readonly #file: number
+  readonly #pageBytes: number
+  readonly #block = allocateBlock(4096)
+  readonly #words = new Uint32Array(this.#block.bytes.buffer)
+
+  constructor(file: number, stat: BigIntStats, shift: PageShift) {
+    this.#file = file
+    this.#pageBytes = 2 ** shift
+    this.pages = Math.ceil(Number(stat.size) / this.#pageBytes)
+    this.residentPages = (Number(stat.blocks) * BLOCK_BYTES) / this.#pageBytes
+    const { type } = statfsSync(`/proc/self/fd/${file}`)
+    this.kind = type === TMPFS_MAGIC ? 'shmem' : type === HUGETLBFS_MAGIC ? 'hugetlb' : 'file'
+  }
+
+  /**
+   * cachestat(2), Linux 6.5. Newer kernels refuse it with EPERM for files that we do not own and may not write;
+   * hugetlbfs does not have it. Length 0 would mean all the rest.
+   */
+  residence(start: number, end: number, found: Residence): 'counted' | 'unknown' {
+    if (end <= start) return 'unknown'
+    putU64(this.#words, 0, start * this.#pageBytes)
+    putU64(this.#words, 2, (end - start) * this.#pageBytes)
+    const result = systemCall(NR.cachestat, this.#file, this.#block.address, this.#block.address + 16, 0)
+    if (result < 0) return 'unknown'
+    found.cachedPages = getU64(this.#words, CACHED_WORD)
+    found.evictedPages = getU64(this.#words, EVICTED_WORD)
+    return 'counted'
+  }
+
+  nextData(page: number): number {
+    const at = systemCall(NR.lseek, this.#file, page * this.#pageBytes, SEEK_DATA)
+    return at < 0 ? this.pages : Math.max(page, Math.floor(at / this.#pageBytes)) // ENXIO: none up to the end.
+  }
+
+  nextHole(page: number): number {
+    const at = systemCall(NR.lseek, this.#file, page * this.#pageBytes, SEEK_HOLE)
+    return at < 0 ? this.pages : Math.max(page, Math.ceil(at / this.#pageBytes))
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#file)
+    this.#block[Symbol.dispose]()
+  }
+}
+
+/** A device, which has no pages that could be asked for. */
+export const deviceObject: MappedObject = {
+  kind: 'device', pages: 0, residentPages: 0, residence: () => 'unknown', nextData: (page) => page, nextHole: (page) => page,
+}
