@@ -117,9 +117,21 @@ export interface OddInfo extends ReadyInfo {
   readonly reserved?: RegionInfo
 }
 
+/** A region with a drawing of its pages, by count and sign: see pagekinds-regions.h. */
+export interface DrawnRegion extends RegionInfo {
+  readonly name: string
+  readonly drawing: string
+}
+
+export interface PagekindsInfo extends ReadyInfo {
+  readonly guest: 'pagekinds'
+  readonly regions: readonly DrawnRegion[]
+}
+
 export interface GuestInfos {
   readonly wavefront: WavefrontInfo
   readonly victim: VictimInfo
   readonly blocked: BlockedInfo
   readonly odd: OddInfo
+  readonly pagekinds: PagekindsInfo
 }
