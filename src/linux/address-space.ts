@@ -2,7 +2,9 @@ import { closeSync, constants, fstatSync, openSync, readlinkSync, statSync, type
 import type { PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { AddressSpace, FlaggedDetail, MappedObject } from '../kernel/address-space.ts'
+import type { Block } from '../kernel/block.ts'
 import { TidemarkError } from '../kernel/errors.ts'
+import { allocateBlock } from './block.ts'
 import { MapsFile, readDetails } from './maps.ts'
 import { deviceObject, MappedFile } from './mapped-file.ts'
 import { PagemapFile } from './pagemap.ts'
@@ -31,6 +33,7 @@ class LinuxAddressSpace implements AddressSpace {
   readonly #maps: MapsFile
   readonly #shift: PageShift
   readonly #task: number
+  readonly #block = allocateBlock(4096)
   /** The mappings of one file follow each other: the last object is the only one worth keeping open. */
   #last: { readonly key: string; readonly found: MappedFile | MappedObject | Refusal } | undefined
   /** Paths of the target's open files by inode, listed when first needed. */
@@ -88,7 +91,7 @@ class LinuxAddressSpace implements AddressSpace {
       const name = path()
       if (name === undefined) continue
       try {
-        const found = openRegular(name, mapping.inode, this.#shift)
+        const found = openRegular(name, mapping.inode, this.#shift, this.#block)
         if (found !== undefined) return found
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
@@ -110,20 +113,21 @@ class LinuxAddressSpace implements AddressSpace {
 
   [Symbol.dispose](): void {
     this.#forget()
+    this.#block[Symbol.dispose]()
     this.#maps[Symbol.dispose]()
     this.pageTables[Symbol.dispose]()
   }
 }
 
 /** `undefined` when another file has that path now. Opening a device could do anything, so its kind is all we learn. */
-function openRegular(path: string, inode: number, shift: PageShift): MappedFile | MappedObject | undefined {
+function openRegular(path: string, inode: number, shift: PageShift, block: Block): MappedFile | MappedObject | undefined {
   const isIt = (stat: BigIntStats): boolean => Number(stat.ino) === inode
   const stat = statSync(path, { bigint: true })
   if (!isIt(stat)) return undefined
   if (!stat.isFile()) return deviceObject
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
   const opened = fstatSync(file, { bigint: true })
-  if (isIt(opened) && opened.isFile()) return new MappedFile(file, opened, shift)
+  if (isIt(opened) && opened.isFile()) return new MappedFile(file, opened, shift, block)
   closeSync(file)
   return undefined
 }

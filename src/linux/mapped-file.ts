@@ -1,7 +1,8 @@
 import { closeSync, statfsSync, type BigIntStats } from 'node:fs'
 import type { PageShift } from '../memory/address.ts'
 import type { MappedObject, Residence } from '../kernel/address-space.ts'
-import { allocateBlock, getU64, putU64 } from './block.ts'
+import type { Block } from '../kernel/block.ts'
+import { getU64, putU64 } from './block.ts'
 import { systemCall } from './ffi.ts'
 import { NR } from './system-calls.ts'
 
@@ -23,11 +24,14 @@ export class MappedFile implements MappedObject, Disposable {
   readonly residentPages: number
   readonly #file: number
   readonly #pageBytes: number
-  readonly #block = allocateBlock(4096)
-  readonly #words = new Uint32Array(this.#block.bytes.buffer)
+  readonly #block: Block
+  readonly #words: Uint32Array
 
-  constructor(file: number, stat: BigIntStats, shift: PageShift) {
+  /** `block`, of at least 128 bytes, holds the arguments of each call. */
+  constructor(file: number, stat: BigIntStats, shift: PageShift, block: Block) {
     this.#file = file
+    this.#block = block
+    this.#words = new Uint32Array(block.bytes.buffer, block.bytes.byteOffset, 32)
     this.#pageBytes = 2 ** shift
     this.pages = Math.ceil(Number(stat.size) / this.#pageBytes)
     this.residentPages = (Number(stat.blocks) * BLOCK_BYTES) / this.#pageBytes
@@ -62,7 +66,6 @@ export class MappedFile implements MappedObject, Disposable {
 
   [Symbol.dispose](): void {
     closeSync(this.#file)
-    this.#block[Symbol.dispose]()
   }
 }
 

@@ -10,7 +10,7 @@ import { ObjectStates } from './object-states.ts'
 import { PageTrait, type MappingKind } from './report.ts'
 import { State, type Tally } from './tally.ts'
 
-const REGIONS = 8192
+const COUNTED_REGIONS = 1024
 const SOMETHING = PageState.present | PageState.swapped | PageState.guard
 const QUERY: ScanQuery = {
   all: 0, none: 0, any: SOMETHING,
@@ -23,6 +23,9 @@ export interface SurveyContext {
   readonly shift: PageShift
   /** Gives up by throwing. */
   readonly checkAborted: () => void
+  /** Room for what scans find, used by one mapping after the other. */
+  readonly regions: RegionList
+  readonly entries: RegionList
 }
 
 /**
@@ -37,8 +40,8 @@ export class MappingSurvey {
   readonly #detail: FlaggedDetail
   readonly #tally: Tally
   readonly #context: SurveyContext
-  readonly #regions = new RegionList(REGIONS)
-  readonly #entries = new RegionList(REGIONS)
+  readonly #regions: RegionList
+  readonly #entries: RegionList
   readonly #rest: RestOfMapping
   /** What entries are that look swapped and write-protected to us, who may not know more. */
   #protectedIs: number | undefined
@@ -49,6 +52,8 @@ export class MappingSurvey {
     this.#detail = detail
     this.#tally = tally
     this.#context = context
+    this.#regions = context.regions
+    this.#entries = context.entries
     this.kind = kindOf(mapping, detail.flags, () => context.space.object(mapping))
     this.tracked = detail.flags.has('uw')
     this.#rest = new RestOfMapping(mapping, this.kind, context, tally)
@@ -150,7 +155,7 @@ export class MappingSurvey {
 
   #countPages(query: ScanQuery): number {
     const { start, end } = this.#mapping
-    const found = new RegionList(REGIONS)
+    const found = new RegionList(COUNTED_REGIONS)
     let pages = 0
     for (let from: PageNumber = start; from < end;) {
       found.clear()

@@ -1,5 +1,6 @@
 import { address, addressOf, formatAddress, pageOf, type PageShift } from '../memory/address.ts'
 import { permissions, type Mapping } from '../memory/mapping.ts'
+import { RegionList } from '../memory/region-list.ts'
 import type { AddressSpace, FlaggedDetail } from '../kernel/address-space.ts'
 import { TidemarkError } from '../kernel/errors.ts'
 import { MappingSurvey, type SurveyContext } from './mapping-survey.ts'
@@ -20,12 +21,13 @@ const NO_FLAGS: FlaggedDetail = {
   dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false, flags: new Set(['mw']), swapBytes: 0,
 }
 const READS_MAX = 3
+const REGIONS = 8192
 
 /** Every page of a process and what it is. The process runs on meanwhile, so what moves may be told as it was or as it is. */
 export function surveyPages(space: AddressSpace, plan: SurveyPlan, support: TrackerSupport, shift: PageShift, checkAborted: () => void): PagesReport {
   const { mappings: all, details } = readMappings(space)
   const chosen = choose(all, plan.only, space.pid, shift)
-  const context: SurveyContext = { space, shift, checkAborted }
+  const context: SurveyContext = { space, shift, checkAborted, regions: new RegionList(REGIONS), entries: new RegionList(REGIONS) }
   const mappings = chosen.map((mapping) => surveyMapping(mapping, details.get(mapping.start) ?? NO_FLAGS, plan, support, context))
   const byKind: Partial<Record<MappingKind, PageCounts>> = {}
   for (const kind of MAPPING_KINDS) {

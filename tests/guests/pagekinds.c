@@ -1,8 +1,9 @@
 /*
- * pagekinds [swap]
+ * pagekinds [swap | spread MIB]
  *
  * Makes pages of every kind on purpose and says what each is: see pagekinds-regions.h. Then it sleeps. With `swap`, it has some
- * paged out, for which the machine needs swap. What a kernel lacks is left out.
+ * paged out, for which the machine needs swap. What a kernel lacks is left out. With `spread`, it has only that much private
+ * and that much shared memory, where every other page is there: nothing is harder to tell.
  */
 #include "pagekinds-regions.h"
 
@@ -49,7 +50,7 @@ static void huge_pages(void)
   add_region("thp", at, 2 * HUGE_PAGES, there & 1 ? "512=512-" : "1=1023-");
 }
 
-static void hugetlb(void)
+static void hugetlb(int marker)
 {
   char *at = mmap(NULL, 2 * HUGE_PAGES * page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
   if (at == MAP_FAILED) return;
@@ -63,6 +64,16 @@ static void hugetlb(void)
   write_pages(first, 0, 1);
   add_region("hugetlb memfd", first, HUGE_PAGES, "512=");
   add_region("hugetlb memfd again", second, HUGE_PAGES, "512c");
+  fd = memory_file("hugetlb half", 2 * HUGE_PAGES, MFD_HUGETLB);
+  first = mmap(NULL, 2 * HUGE_PAGES * page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (first == MAP_FAILED) return;
+  second = mmap(NULL, 2 * HUGE_PAGES * page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (second == MAP_FAILED) die("mmap of hugetlb again: %s", strerror(errno));
+  if (marker >= 0) protect(marker, first, 2 * HUGE_PAGES);
+  write_pages(first, 0, 1);
+  /* The kernel tells how many of a file's huge pages there are, and not which. */
+  add_region("hugetlb memfd in part", first, 2 * HUGE_PAGES, marker >= 0 ? "512+512-" : "512=512-");
+  add_region("hugetlb memfd in part again", second, 2 * HUGE_PAGES, "1024?");
 }
 
 static void shared_memory(void)
@@ -189,18 +200,37 @@ static void swapped(int marker)
   add_region("marked and swapped", at, 32, "8s8=16-");
 }
 
-int main(int argc, char **argv)
+static void spread(size_t mib)
 {
-  guest_begin();
+  const size_t pages = (mib << 20) / page_bytes;
+  char *at = anon_apart(pages);
+  int fd = memory_file("spread", pages, 0);
+  for (size_t i = 0; i < pages; i += 2) {
+    write_pages(at, i, 1);
+    fill_file(fd, i, 1);
+  }
+  add_region("spread", at, pages, "");
+  add_region("spread memfd", map_apart(pages, PROT_READ | PROT_WRITE, MAP_SHARED, fd), pages, "");
+}
+
+static void all_kinds(bool with_swap)
+{
   int marker = open_marker();
   anonymous();
   guards();
   huge_pages();
-  hugetlb();
+  hugetlb(marker);
   shared_memory();
   files();
   if (marker >= 0) markers(marker);
-  if (argc > 1 && !strcmp(argv[1], "swap")) swapped(marker);
+  if (with_swap) swapped(marker);
+}
+
+int main(int argc, char **argv)
+{
+  guest_begin();
+  if (argc > 2 && !strcmp(argv[1], "spread")) spread(strtoull(argv[2], NULL, 10));
+  else all_kinds(argc > 1 && !strcmp(argv[1], "swap"));
   print_regions();
   wait_for_end();
   guest_end(",\"guest\":\"pagekinds\"%s", "");

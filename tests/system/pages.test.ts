@@ -10,7 +10,7 @@ import { untilTaskState } from '../support/task-state.ts'
 import { zramSwap, zramUnavailable } from '../support/zram-swap.ts'
 
 const HUGE_PAGES = '/proc/sys/vm/nr_hugepages'
-const HUGE_PAGES_NEEDED = 3
+const HUGE_PAGES_NEEDED = 4
 const skip = guestsUnavailable()
 
 async function standStill(guest: Guest<unknown>): Promise<void> {
