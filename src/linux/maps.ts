@@ -75,7 +75,7 @@ export function readDetails(pid: number, shift: PageShift): Map<number, FlaggedD
       if (line.startsWith('Swap:')) swapKib = Number.parseInt(line.slice('Swap:'.length), 10)
     } else if (line.startsWith('VmFlags:')) {
       details.set(start, detailOf(line, anonymous, swapKib * 1024))
-    } else if (/^[0-9a-f]+-/.test(line)) {
+    } else if (beginsMapping(line)) {
       start = pageFromHex(line.slice(0, line.indexOf('-')), shift)
       anonymous = false
       swapKib = 0
@@ -83,6 +83,12 @@ export function readDetails(pid: number, shift: PageShift): Map<number, FlaggedD
     }
   }
   return details
+}
+
+/** The line with the addresses: all others begin with a capital letter. */
+function beginsMapping(line: string): boolean {
+  const first = line.charCodeAt(0)
+  return (first >= 0x30 && first <= 0x39) || (first >= 0x61 && first <= 0x66)
 }
 
 function detailOf(line: string, hasAnonymous: boolean, swapBytes: number): FlaggedDetail {

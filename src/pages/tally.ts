@@ -37,10 +37,13 @@ export class Tally {
   }
 
   counts(tracked: boolean): PageCounts {
-    const states = Object.fromEntries(PAGE_STATES.map((name, i) => [`${name}Pages`, this.#counts[i]!])) as Record<`${PageStateName}Pages`, number>
+    const counts = this.#counts
+    const mappedPages = counts[State.mapped]!
     return {
-      pages: this.#counts.reduce((sum, pages) => sum + pages, 0), ...states,
-      anonPages: states.mappedPages - this.#file, filePages: this.#file, hugePages: this.#huge,
+      pages: counts.reduce((sum, pages) => sum + pages, 0), mappedPages, zeroPages: counts[State.zero]!, cachedPages: counts[State.cached]!,
+      swappedPages: counts[State.swapped]!, fallocatedPages: counts[State.fallocated]!, holePages: counts[State.hole]!, uncachedPages: counts[State.uncached]!,
+      guardPages: counts[State.guard]!, poisonedPages: counts[State.poisoned]!, pastEndPages: counts[State.pastEnd]!, specialPages: counts[State.special]!,
+      unknownPages: counts[State.unknown]!, anonPages: mappedPages - this.#file, filePages: this.#file, hugePages: this.#huge,
       ...(tracked && { writtenPages: this.#written }),
     }
   }
@@ -52,13 +55,13 @@ export class Tally {
 
 /** Sums of several mappings. */
 export function sumCounts(all: readonly PageCounts[]): PageCounts {
-  const sum: Record<string, number> = { ...new Tally('counts').counts(false) }
-  for (const counts of all) for (const [key, pages] of Object.entries(pickCounts(counts))) sum[key] = (sum[key] ?? 0) + pages
-  return sum as unknown as PageCounts
-}
-
-function pickCounts(counts: PageCounts): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([key]) => key === 'pages' || key.endsWith('Pages'))) as Record<string, number>
+  const sum: { -readonly [Name in keyof PageCounts]: PageCounts[Name] } = new Tally('counts').counts(false)
+  const names = Object.keys(sum) as (keyof PageCounts)[]
+  for (const counts of all) {
+    for (const name of names) sum[name]! += counts[name]!
+    if (counts.writtenPages !== undefined) sum.writtenPages = (sum.writtenPages ?? 0) + counts.writtenPages
+  }
+  return sum
 }
 
 /** Growing columns: a million ranges are 18 MB here, and would be ten times that as objects. */

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { pageRanges, type PagesReport, type PageStateName } from 'tidemark'
 import type { DrawnRegion } from './guest-info.ts'
 
@@ -6,26 +7,37 @@ const SIGNS: Readonly<Record<PageStateName, string>> = {
   mapped: '=', zero: 'z', cached: 'c', swapped: 's', fallocated: 'f', hole: '-', uncached: 'u', guard: 'g', poisoned: 'p', pastEnd: 'e', special: 'x', unknown: '?',
 }
 
-/** What a report says of a region, drawn as the guest draws it. Throws where the report does not tell every page. */
-export function drawRegion(report: PagesReport, region: DrawnRegion): string {
+export interface DrawnStretch {
+  readonly start: bigint
+  readonly end: bigint
+  readonly state: PageStateName
+  readonly written: boolean
+}
+
+/** All that a report tells, in order. */
+export function* stretchesOf(report: PagesReport): Generator<DrawnStretch> {
+  for (const { ranges, start } of report.mappings) {
+    assert.ok(ranges !== undefined, `no ranges of ${start}`)
+    yield* pageRanges(ranges)
+  }
+}
+
+/** What is told of a region, drawn as the guest draws it. Every page of it must be told, and once. */
+export function drawRegion(stretches: Iterable<DrawnStretch>, region: DrawnRegion, pageBytes: number): string {
   const start = BigInt(region.start)
-  const end = start + BigInt(region.pages * report.pageBytes)
+  const end = start + BigInt(region.pages * pageBytes)
   const pieces: { sign: string; pages: number }[] = []
   let at = start
-  for (const { ranges } of report.mappings) {
-    if (ranges === undefined) throw new Error('the report has no ranges')
-    for (const stretch of pageRanges(ranges)) {
-      if (stretch.end <= start || stretch.start >= end) continue
-      if (stretch.start > at) throw new Error(`${region.name}: nothing is told of ${at.toString(16)}`)
-      const stop = stretch.end < end ? stretch.end : end
-      const sign = stretch.state === 'mapped' && stretch.written ? '+' : SIGNS[stretch.state]
-      const pages = Number(stop - at) / report.pageBytes
-      if (pieces.at(-1)?.sign === sign) pieces.at(-1)!.pages += pages
-      else pieces.push({ sign, pages })
-      at = stop
-    }
+  for (const stretch of stretches) {
+    if (stretch.end <= start || stretch.start >= end) continue
+    assert.ok(stretch.start <= start ? at === start : stretch.start === at, `${region.name}: not told once: ${at.toString(16)}`)
+    at = stretch.end < end ? stretch.end : end
+    const sign = stretch.state === 'mapped' && stretch.written ? '+' : SIGNS[stretch.state]
+    const pages = Number(at - (stretch.start > start ? stretch.start : start)) / pageBytes
+    if (pieces.at(-1)?.sign === sign) pieces.at(-1)!.pages += pages
+    else pieces.push({ sign, pages })
   }
-  if (at !== end) throw new Error(`${region.name}: told only up to ${at.toString(16)}`)
+  assert.equal(at, end, `${region.name}: not told to its end`)
   return pieces.map(({ sign, pages }) => `${pages}${sign}`).join('')
 }
 

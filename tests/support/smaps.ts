@@ -1,11 +1,12 @@
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import type { MappingPages } from 'tidemark'
+import type { MappingPages, PagesReport } from 'tidemark'
 
 /** Sizes of a mapping by the kernel's own names, in KiB. */
-export type SmapsEntry = ReadonlyMap<string, number>
+type SmapsEntry = ReadonlyMap<string, number>
 
 /** /proc/PID/smaps by each mapping's start, in this API's form. */
-export function readSmaps(pid: number): Map<string, SmapsEntry> {
+function readSmaps(pid: number): Map<string, SmapsEntry> {
   const entries = new Map<string, Map<string, number>>()
   let entry = new Map<string, number>()
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
@@ -18,7 +19,7 @@ export function readSmaps(pid: number): Map<string, SmapsEntry> {
 }
 
 /** Every way in which a mapping's counts differ from what the kernel says of it. */
-export function differences(mapping: MappingPages, smaps: SmapsEntry | undefined, pageBytes: number): string[] {
+function differences(mapping: MappingPages, smaps: SmapsEntry | undefined, pageBytes: number): string[] {
   if (smaps === undefined) return [`${mapping.start} ${mapping.path}: smaps does not know it`]
   const kib = (...names: readonly string[]): number => names.reduce((sum, name) => sum + (smaps.get(name) ?? 0), 0)
   const isHugetlb = mapping.kind === 'hugetlb'
@@ -31,4 +32,11 @@ export function differences(mapping: MappingPages, smaps: SmapsEntry | undefined
   ]
   return claims.filter(([, pages, kib]) => pages * pageBytes !== kib * 1024)
     .map(([name, pages, kib]) => `${mapping.start} ${mapping.kind} ${mapping.path}: ${name} is ${kib} KiB and we say ${(pages * pageBytes) / 1024}`)
+}
+
+/** Precondition: the process stands still. */
+export function assertAgrees(pid: number, report: PagesReport): void {
+  const smaps = readSmaps(pid)
+  assert.deepEqual(report.mappings.flatMap((mapping) => differences(mapping, smaps.get(mapping.start), report.pageBytes)), [])
+  assert.equal(report.mappings.length, smaps.size)
 }

@@ -1,69 +1,132 @@
 // Every page of a process, against a guest that makes pages of each kind on purpose, and against the kernel's own sums.
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { after, before, describe, test, type TestContext } from 'node:test'
-import { pages, type PagesReport } from 'tidemark'
-import { startGuestOrSkip, guestsUnavailable, type Guest, type PagekindsInfo } from '../support/guest.ts'
-import { drawRegion } from '../support/page-drawing.ts'
-import { differences, readSmaps } from '../support/smaps.ts'
-import { untilTaskState } from '../support/task-state.ts'
+import { after, before, describe, test } from 'node:test'
+import { attach, isTidemarkError, pages, type PagesReport } from 'tidemark'
+import { guestsUnavailable, startGuestOrSkip, type Guest, type PagekindsInfo } from '../support/guest.ts'
+import { drawRegion, spell, stretchesOf } from '../support/page-drawing.ts'
+import { reserveHugePages, withPagekinds } from '../support/pagekinds.ts'
+import { assertAgrees } from '../support/smaps.ts'
+import { leftBehind, readTaskState } from '../support/task-state.ts'
 import { zramSwap, zramUnavailable } from '../support/zram-swap.ts'
 
-const HUGE_PAGES = '/proc/sys/vm/nr_hugepages'
-const HUGE_PAGES_NEEDED = 4
 const skip = guestsUnavailable()
 
-async function standStill(guest: Guest<unknown>): Promise<void> {
-  guest.kill('SIGSTOP')
-  await untilTaskState(guest.pid, ({ threads }) => threads.every(({ state }) => state === 'T'))
+function assertDrawn({ info }: Guest<PagekindsInfo>, report: PagesReport): void {
+  const told = Object.fromEntries(info.regions.map((region) => [region.name, drawRegion(stretchesOf(report), region, report.pageBytes)]))
+  assert.deepEqual(told, Object.fromEntries(info.regions.map(({ name, drawing }) => [name, drawing])))
 }
 
-/** Has some huge pages, if we may; the number is what it was afterwards. */
-function reserveHugePages(): () => void {
-  if (process.getuid?.() !== 0) return () => {}
-  const change = (by: number): void => writeFileSync(HUGE_PAGES, String(Number(readFileSync(HUGE_PAGES, 'utf8')) + by))
-  change(HUGE_PAGES_NEEDED)
-  return () => change(-HUGE_PAGES_NEEDED)
-}
-
-async function surveyed(t: TestContext, args: readonly string[], body: (guest: Guest<PagekindsInfo>, report: PagesReport) => Promise<void> | void): Promise<void> {
-  await using guest = await startGuestOrSkip(t, 'pagekinds', args)
-  if (guest === undefined) return
-  await standStill(guest)
-  await body(guest, await pages(guest.pid, { ranges: true }))
-  guest.kill('SIGCONT')
-  const verdict = await guest.finish()
-  assert.equal(verdict.kind, 'ok', JSON.stringify(verdict))
-}
-
-function assertDrawn(guest: Guest<PagekindsInfo>, report: PagesReport): void {
-  const told = Object.fromEntries(guest.info.regions.map((region) => [region.name, drawRegion(report, region)]))
-  assert.deepEqual(told, Object.fromEntries(guest.info.regions.map(({ name, drawing }) => [name, drawing])))
-}
-
-function assertAgrees(pid: number, report: PagesReport): void {
-  const smaps = readSmaps(pid)
-  assert.deepEqual(report.mappings.flatMap((mapping) => differences(mapping, smaps.get(mapping.start), report.pageBytes)), [])
-  assert.equal(report.mappings.length, smaps.size)
+/** The mapping a region lies in. */
+function mappingOf({ info }: Guest<PagekindsInfo>, report: PagesReport, name: string): PagesReport['mappings'][number] | undefined {
+  const start = info.regions.find((region) => region.name === name)?.start
+  return start === undefined ? undefined : report.mappings.find((mapping) => BigInt(mapping.start) <= BigInt(start) && BigInt(start) < BigInt(mapping.end))
 }
 
 describe('pages made on purpose', { skip }, () => {
-  let release = (): void => {}
-  before(() => { release = reserveHugePages() })
-  after(() => { release() })
+  let reserved: Disposable
+  before(() => { reserved = reserveHugePages() })
+  after(() => { reserved[Symbol.dispose]() })
 
-  test('each page is told as what the program made it, and smaps says the same sums', (t) => surveyed(t, [], (guest, report) => {
+  test('each page is told as what the program made it, and smaps says the same sums', (t) => withPagekinds(t, [], async (guest) => {
     t.diagnostic(guest.info.regions.map(({ name }) => name).join(', '))
+    const report = await pages(guest.pid, { ranges: true })
     assertDrawn(guest, report)
     assertAgrees(guest.pid, report)
   }))
 
   test('pages in swap are told from marks, in private and in shared memory, in the swap cache too', { skip: zramUnavailable() }, async (t) => {
     using _ = zramSwap(256)
-    await surveyed(t, ['swap'], (guest, report) => {
+    await withPagekinds(t, ['swap'], async (guest) => {
       assert.ok(guest.info.regions.some(({ name }) => name === 'swap cache'))
+      const report = await pages(guest.pid, { ranges: true })
       assertDrawn(guest, report)
       assertAgrees(guest.pid, report)
     })
   })
+
+  test('states add up to each mapping, and mappings to the totals', (t) => withPagekinds(t, [], async ({ pid }) => {
+    const { mappings, total, byKind, pageBytes } = await pages(pid)
+    const states = ['mapped', 'zero', 'cached', 'swapped', 'fallocated', 'hole', 'uncached', 'guard', 'poisoned', 'pastEnd', 'special', 'unknown'] as const
+    for (const mapping of mappings) {
+      assert.equal(mapping.pages, Number(BigInt(mapping.end) - BigInt(mapping.start)) / pageBytes)
+      assert.equal(states.reduce((sum, state) => sum + mapping[`${state}Pages`], 0), mapping.pages, mapping.start)
+      assert.equal(mapping.anonPages + mapping.filePages, mapping.mappedPages, mapping.start)
+      assert.equal(mapping.ranges, undefined, 'not asked for')
+    }
+    for (const key of ['pages', 'mappedPages', 'holePages', 'cachedPages', 'writtenPages'] as const) {
+      assert.equal(total[key], mappings.reduce((sum, mapping) => sum + (mapping[key] ?? 0), 0), key)
+      assert.equal(total[key], Object.values(byKind).reduce((sum, counts) => sum + (counts[key] ?? 0), 0), key)
+    }
+  }))
+
+  test('each mapping has its kind and its tracker, and what a userfaultfd has already is compared', (t) => withPagekinds(t, [], async (guest) => {
+    const report = await pages(guest.pid)
+    const expected = {
+      'anon': 'anon', 'guard': 'anon', 'thp': 'anon', 'hugetlb': 'hugetlb', 'memfd': 'shmem', 'memfd copied on write': 'shmem', 'shared anonymous': 'shmem',
+      'private file': 'file', 'shared file': 'file',
+    }
+    for (const [name, kind] of Object.entries(expected)) {
+      const mapping = mappingOf(guest, report, name)
+      if (mapping === undefined) continue // This kernel has no such thing.
+      assert.equal(mapping.kind, kind, name)
+      assert.equal(mapping.tracker, 'wp-async', `${name}: ${mapping.trackerWhy}`)
+      assert.equal(mapping.writtenPages, undefined, 'nothing follows writes to it')
+    }
+    for (const name of ['marked', 'marked memfd', 'marked file']) {
+      const mapping = mappingOf(guest, report, name)
+      if (mapping === undefined) continue
+      assert.match(`${mapping.tracker}: ${mapping.trackerWhy}`, /^(compare|soft-dirty): another userfaultfd/)
+      const signs = spell(guest.info.regions.find((region) => region.name === name)!.drawing)
+      assert.equal(mapping.writtenPages, signs.replaceAll(/[^+]/g, '').length, name)
+    }
+    for (const mapping of report.mappings.filter(({ path }) => /^\[v/.test(path))) assert.deepEqual([mapping.kind, mapping.tracker], ['special', 'none'])
+  }))
+
+  test('one mapping, or all of a path, can be asked for', (t) => withPagekinds(t, [], async (guest) => {
+    await using target = await attach(guest.pid)
+    const all = await target.pages()
+    const memfd = mappingOf(guest, all, 'memfd')!
+    const one = await target.pages({ only: { kind: 'address', address: BigInt(memfd.end) - 1n } })
+    assert.deepEqual(one.mappings, [memfd])
+    assert.equal(one.total.pages, memfd.pages)
+    for (const path of ['/memfd:twice', '/memfd:twice (deleted)']) {
+      const { mappings } = await target.pages({ only: { kind: 'path', path } })
+      assert.deepEqual(mappings, all.mappings.filter((mapping) => mapping.path === '/memfd:twice (deleted)'))
+      assert.equal(mappings.length, 3)
+    }
+    await assert.rejects(target.pages({ only: { kind: 'address', address: 0n } }), (error) => isTidemarkError(error) && error.code === 'usage' && /no mapping at 0x0/.test(error.message))
+  }))
 })
+
+test('the process is neither stopped nor changed, and no page of it is touched', { skip }, async (t) => {
+  await using guest = await startGuestOrSkip(t, 'odd', ['spin'])
+  if (guest === undefined) return
+  const before = readTaskState(guest.pid)
+  await using target = await attach(guest.pid)
+  for (let i = 0; i < 20; i++) await target.pages({ ranges: true })
+  assert.deepEqual(leftBehind(before, readTaskState(guest.pid)), [])
+  const verdict = await guest.finish()
+  assert.equal(verdict.kind, 'ok', JSON.stringify(verdict))
+})
+
+for (const mode of ['zombie-leader', 'many-mappings', 'sparse', 'own-uffd', 'stopped', 'vfork']) {
+  test(`${mode}: every page is told`, { skip }, async (t) => {
+    await using guest = await startGuestOrSkip(t, 'odd', [mode])
+    if (guest === undefined) return
+    const { total, mappings } = await pages(guest.pid, { ranges: true })
+    assert.ok(total.mappedPages > 0 && mappings.length > 5)
+    assert.equal(total.unknownPages, 0)
+  })
+}
+
+for (const mode of ['exec-soon', 'exit-soon']) {
+  test(`${mode}: a look ends with a report or with 'gone'`, { skip }, async (t) => {
+    await using guest = await startGuestOrSkip(t, 'odd', [mode, '300'])
+    if (guest === undefined) return
+    const outcomes: string[] = []
+    for (let i = 0; i < 40 && outcomes.at(-1) !== 'gone'; i++) {
+      outcomes.push(await pages(guest.pid).then(() => 'report', (error: unknown) => (isTidemarkError(error) ? error.code : String(error))))
+    }
+    assert.deepEqual(outcomes.filter((outcome) => outcome !== 'report' && outcome !== 'gone'), [])
+  })
+}
