@@ -9,6 +9,7 @@ import { hasPageTables, kindOf } from './mapping-kind.ts'
 import { ObjectStates } from './object-states.ts'
 import { PageTrait, type MappingKind } from './report.ts'
 import { State, type Tally } from './tally.ts'
+import { isOwned } from './tracker.ts'
 
 const COUNTED_REGIONS = 1024
 const SOMETHING = PageState.present | PageState.swapped | PageState.guard
@@ -16,7 +17,7 @@ const QUERY: ScanQuery = {
   all: 0, none: 0, any: SOMETHING,
   report: SOMETHING | PageState.file | PageState.zero | PageState.huge | PageState.written, protect: false, trackedOnly: false,
 }
-const ABSENT: ScanQuery = { ...QUERY, all: PageState.swapped, any: 0, report: PageState.swapped }
+const ABSENT: ScanQuery = { ...QUERY, all: PageState.swapped, none: PageState.guard, any: 0, report: PageState.swapped }
 
 export interface SurveyContext {
   readonly space: AddressSpace
@@ -43,9 +44,8 @@ export class MappingSurvey {
   readonly #regions: RegionList
   readonly #entries: RegionList
   readonly #rest: RestOfMapping
-  /** What entries are that look swapped and write-protected to us, who may not know more. */
-  #protectedIs: number | undefined
-  #hiddenProtected = false
+  /** What entries are that look swapped to us, who may not know more. */
+  #hiddenAre: 'swap' | 'markers' | 'unknown' | undefined
 
   constructor(mapping: Mapping, detail: FlaggedDetail, tally: Tally, context: SurveyContext) {
     this.#mapping = mapping
@@ -80,7 +80,7 @@ export class MappingSurvey {
   get untold(): string | undefined {
     const why = this.#rest.untold
     if (why !== undefined) return why
-    return this.#hiddenProtected ? 'pages in swap look like pages that are not there but write-protected: only CAP_SYS_ADMIN is told which' : undefined
+    return this.#hiddenAre === 'unknown' ? 'pages in swap look like marks of a userfaultfd where no page is: only CAP_SYS_ADMIN is told which' : undefined
   }
 
   #tellWindow(from: number, upTo: number): void {
@@ -135,22 +135,23 @@ export class MappingSurvey {
       // Shared pages that are in swap have no entry: what has one is a marker.
       default: if (this.#mapping.shared) return this.#rest.tell(start, end)
     }
-    const state = entry === AbsentEntry.hidden ? State.swapped : this.#protectedIs ??= this.#judgeProtected()
-    if (state === State.hole) this.#rest.tell(start, end)
-    else this.#tally.add(start, end, state | (state === State.swapped ? written : 0))
+    this.#hiddenAre ??= this.#judgeHidden()
+    if (this.#hiddenAre === 'swap') this.#tally.add(start, end, State.swapped | written)
+    else if (this.#hiddenAre === 'unknown') this.#tally.add(start, end, State.unknown)
+    else if (entry === AbsentEntry.hidden) this.#tally.add(start, end, State.poisoned)
+    else this.#rest.tell(start, end)
   }
 
   /**
-   * The kernel tells how much of the mapping is in swap. Markers of write-protection are left only where a userfaultfd
-   * follows writes, and go with it; so swap is told from them when all or none of them is.
+   * Marks are left only where a userfaultfd is at work (poison outlives it, but who unregisters and keeps that?). There the
+   * kernel tells how much of the mapping is in swap, from which follows what all are, if all are alike.
    */
-  #judgeProtected(): number {
-    if (!this.tracked) return State.swapped
+  #judgeHidden(): 'swap' | 'markers' | 'unknown' {
+    if (!isOwned(this.#detail.flags)) return 'swap'
     const swapped = this.#detail.swapBytes / 2 ** this.#context.shift
-    if (swapped === 0) return State.hole
-    if (!isFileBacked(this.#mapping) && this.#countPages(ABSENT) <= swapped) return State.swapped
-    this.#hiddenProtected = true
-    return State.unknown
+    if (swapped === 0) return 'markers'
+    // Of shared memory's private mappings the sum counts the object's pages too.
+    return this.kind !== 'shmem' && this.#countPages(ABSENT) <= swapped ? 'swap' : 'unknown'
   }
 
   #countPages(query: ScanQuery): number {

@@ -66,9 +66,9 @@ export function sumCounts(all: readonly PageCounts[]): PageCounts {
 
 /** Growing columns: a million ranges are 18 MB here, and would be ten times that as objects. */
 class RangeColumns {
-  #starts = new Float64Array(1024)
-  #ends = new Float64Array(1024)
-  #states = new Uint16Array(1024)
+  #starts = new Float64Array(8)
+  #ends = new Float64Array(8)
+  #states = new Uint16Array(8)
   #length = 0
 
   add(start: number, end: number, state: number): void {

@@ -23,11 +23,15 @@ const OWNED = ['um', 'uw', 'ui', 'ur']
 /** Device memory; what the kernel keeps as it is (VM_DONTEXPAND, VM_MIXEDMAP); droppable memory; shadow stacks: never registered. */
 const UNREGISTRABLE = ['io', 'pf', 'de', 'mm', 'dp', 'ss']
 
+export function isOwned(flags: ReadonlySet<string>): boolean {
+  return OWNED.some((flag) => flags.has(flag))
+}
+
 /** The best mechanism for a mapping, by its kind and VmFlags (userfaultfd_register(), Linux 6.18). Nothing is tried on the target. */
 export function chooseTracker(mapping: Mapping, kind: MappingKind, flags: ReadonlySet<string>, support: TrackerSupport): TrackerChoice {
   if (kind === 'special') return { tracker: 'none', why: 'the kernel\'s own memory or a device\'s' }
   const next = (why: string): TrackerChoice => ({ tracker: support.softDirty ? 'soft-dirty' : 'compare', why })
-  if (OWNED.some((flag) => flags.has(flag))) return next('another userfaultfd has it')
+  if (isOwned(flags)) return next('another userfaultfd has it')
   if (kind !== 'hugetlb' && UNREGISTRABLE.some((flag) => flags.has(flag))) return next('userfaultfd refuses such memory')
   if (!flags.has('mw')) return next('it can never be made writable: userfaultfd refuses it')
   const tracked = trackedKind(mapping, kind)
