@@ -124,7 +124,7 @@ for (const mode of ['exec-soon', 'exit-soon']) {
     await using guest = await startGuestOrSkip(t, 'odd', [mode, '300'])
     if (guest === undefined) return
     const outcomes: string[] = []
-    for (let i = 0; i < 40 && outcomes.at(-1) !== 'gone'; i++) {
+    for (let i = 0; i < 12 && outcomes.at(-1) !== 'gone'; i++) {
       outcomes.push(await pages(guest.pid).then(() => 'report', (error: unknown) => (isTidemarkError(error) ? error.code : String(error))))
     }
     assert.deepEqual(outcomes.filter((outcome) => outcome !== 'report' && outcome !== 'gone'), [])
