@@ -36,6 +36,6 @@ function judge(found: readonly Capability[]): Findings {
       softDirty: available('soft-dirty'),
       wpSync: new Set(KINDS.filter((kind) => available('userfaultfd') && available(SYNC_FEATURES[kind]))),
     },
-    warnings: available('pagemap-scan') ? [] : ['this kernel has no PAGEMAP_SCAN (Linux 6.7): pages of zeros count as mapped, and huge pages are not told'],
+    warnings: available('pagemap-scan') ? [] : ['this kernel has no PAGEMAP_SCAN (Linux 6.7): huge pages are not told, and private pages that a fork still shares count as zero pages'],
   }
 }

@@ -9,7 +9,9 @@ import { linuxClock } from './clock.ts'
 import { createOutput } from './output-file.ts'
 import { readProcBytes } from './proc.ts'
 import { openAddressSpace } from './address-space.ts'
+import { hashPages } from './page-hash.ts'
 import { openProcess } from './process.ts'
+import { hasSoftDirty } from './soft-dirty.ts'
 import { startExtra } from './extra.ts'
 import { linuxTasks } from './tasks.ts'
 import { openUserfault } from './userfault.ts'
@@ -29,7 +31,9 @@ export function openLinuxKernel(): Kernel {
     openProcess: (pid, traced) => openProcess(pid, shift, traced),
     openAddressSpace: (pid) => openAddressSpace(pid, shift),
     allocate: allocateBlock,
-    openUserfault: (file) => openUserfault(file, shift),
+    openUserfault: (file, protection) => openUserfault(file, shift, protection),
+    hasSoftDirty: () => hasSoftDirty(shift),
+    hashPages: (block, at, count, hashes, index) => hashPages(block, at, count, 2 ** shift, hashes, index),
     startExtra,
     createOutput,
     [Symbol.dispose]: () => memory[Symbol.dispose](),

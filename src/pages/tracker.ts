@@ -33,7 +33,8 @@ export function chooseTracker(mapping: Mapping, kind: MappingKind, flags: Readon
   const next = (why: string): TrackerChoice => ({ tracker: support.softDirty ? 'soft-dirty' : 'compare', why })
   if (isOwned(flags)) return next('another userfaultfd has it')
   if (kind !== 'hugetlb' && UNREGISTRABLE.some((flag) => flags.has(flag))) return next('userfaultfd refuses such memory')
-  if (!flags.has('mw')) return next('it can never be made writable: userfaultfd refuses it')
+  // A shared mapping of a file opened for reading: only others write it, which no page table of this process tells.
+  if (!flags.has('mw')) return { tracker: 'none', why: 'the process can never write it' }
   const tracked = trackedKind(mapping, kind)
   if (support.wpAsync.has(tracked)) return { tracker: 'wp-async' }
   const why = `WP_ASYNC cannot be had here for this kind of memory (${tracked})`

@@ -82,6 +82,16 @@ describe('pages made on purpose', { skip }, () => {
     for (const mapping of report.mappings.filter(({ path }) => /^\[v/.test(path))) assert.deepEqual([mapping.kind, mapping.tracker], ['special', 'none'])
   }))
 
+  test('the tracker that is told is the one that then follows the mapping', (t) => withPagekinds(t, [], async (guest) => {
+    await using target = await attach(guest.pid)
+    const told = await target.pages()
+    await using tracking = await target.track()
+    const { mappings } = await tracking.collect()
+    const byStart = new Map(mappings.map((mapping) => [mapping.start, mapping.tracker]))
+    const differing = told.mappings.filter(({ start, tracker }) => byStart.get(start) !== tracker)
+    assert.deepEqual(differing.map(({ start, kind, path, tracker }) => `${start} ${kind} ${path}: ${tracker} is told and ${byStart.get(start)} follows`), [])
+  }))
+
   test('one mapping, or all of a path, can be asked for', (t) => withPagekinds(t, [], async (guest) => {
     await using target = await attach(guest.pid)
     const all = await target.pages()
