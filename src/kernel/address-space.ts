@@ -22,6 +22,9 @@ export interface AddressSpace extends Disposable {
   object(mapping: Mapping): MappedObject | { readonly kind: 'refused'; readonly why: string; readonly shmem: boolean }
 }
 
+/** At most so many pages can be asked for with {@link MappedObject.inMemory} at once. */
+export const IN_MEMORY_PAGES_MAX = 32_768
+
 /** How much of a stretch of an object is in the page cache. Both may count the same page while it moves. */
 export interface Residence {
   cachedPages: number
@@ -38,6 +41,11 @@ export interface MappedObject {
   readonly residentPages: number
   /** Counts pages `start` up to `end` in one call, into `found`; 'unknown' where the kernel does not tell us. */
   residence(start: number, end: number, found: Residence): 'counted' | 'unknown'
+  /**
+   * A byte for each of pages `start` up to `end`, odd where it is in memory; `undefined` where the kernel does not tell. All odd
+   * where it may not tell us. Memory that is reserved only is not, a page in swap may be. Valid until the next call.
+   */
+  inMemory(start: number, end: number): Uint8Array | undefined
   /** The first page from `page` on that holds data, in memory, in swap or on disk; `pages` when there is none. */
   nextData(page: number): number
   /** The first page from `page` on that holds none. Memory that is reserved only counts as that. */

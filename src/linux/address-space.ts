@@ -6,7 +6,7 @@ import type { Block } from '../kernel/block.ts'
 import { TidemarkError } from '../kernel/errors.ts'
 import { allocateBlock } from './block.ts'
 import { MapsFile, readDetails } from './maps.ts'
-import { deviceObject, MappedFile } from './mapped-file.ts'
+import { deviceObject, MAPPED_FILE_BLOCK_BYTES, MappedFile } from './mapped-file.ts'
 import { PagemapFile } from './pagemap.ts'
 import { listProc, readStat } from './proc.ts'
 import { liveTask, requireProcess } from './process.ts'
@@ -33,7 +33,7 @@ class LinuxAddressSpace implements AddressSpace {
   readonly #maps: MapsFile
   readonly #shift: PageShift
   readonly #task: number
-  readonly #block = allocateBlock(4096)
+  readonly #block = allocateBlock(MAPPED_FILE_BLOCK_BYTES)
   /** The mappings of one file follow each other: the last object is the only one worth keeping open. */
   #last: { readonly key: string; readonly found: MappedFile | MappedObject | Refusal } | undefined
   /** Paths of the target's open files by inode, listed when first needed. */

@@ -1,6 +1,6 @@
 import { closeSync, statfsSync, type BigIntStats } from 'node:fs'
 import type { PageShift } from '../memory/address.ts'
-import type { MappedObject, Residence } from '../kernel/address-space.ts'
+import { IN_MEMORY_PAGES_MAX, type MappedObject, type Residence } from '../kernel/address-space.ts'
 import type { Block } from '../kernel/block.ts'
 import { getU64, putU64 } from './block.ts'
 import { systemCall } from './ffi.ts'
@@ -16,6 +16,11 @@ const BLOCK_BYTES = 512
 /** struct cachestat_range { off, len } and, behind it, struct cachestat { nr_cache, nr_dirty, nr_writeback, nr_evicted, … }. */
 const CACHED_WORD = 4
 const EVICTED_WORD = 10
+const ARGUMENT_BYTES = 128
+const PROT_NONE = 0
+const MAP_SHARED = 1
+
+export const MAPPED_FILE_BLOCK_BYTES = ARGUMENT_BYTES + IN_MEMORY_PAGES_MAX
 
 /** A file of a mapping, open for reading in our process; no page of it is read. */
 export class MappedFile implements MappedObject, Disposable {
@@ -27,7 +32,7 @@ export class MappedFile implements MappedObject, Disposable {
   readonly #block: Block
   readonly #words: Uint32Array
 
-  /** `block`, of at least 128 bytes, holds the arguments of each call. */
+  /** `block`, of {@link MAPPED_FILE_BLOCK_BYTES}, holds what goes in and comes out of each call. */
   constructor(file: number, stat: BigIntStats, shift: PageShift, block: Block) {
     this.#file = file
     this.#block = block
@@ -54,6 +59,19 @@ export class MappedFile implements MappedObject, Disposable {
     return 'counted'
   }
 
+  /**
+   * mincore(2) of a mapping of our own, which is never touched: it then tells of the file's pages
+   * (__mincore_unmapped_range(), mm/mincore.c, Linux 6.18).
+   */
+  inMemory(start: number, end: number): Uint8Array | undefined {
+    const bytes = (end - start) * this.#pageBytes
+    const at = systemCall(NR.mmap, 0, bytes, PROT_NONE, MAP_SHARED, this.#file, start * this.#pageBytes)
+    if (at < 0) return undefined
+    const result = systemCall(NR.mincore, at, bytes, this.#block.address + ARGUMENT_BYTES)
+    systemCall(NR.munmap, at, bytes)
+    return result < 0 ? undefined : this.#block.bytes.subarray(ARGUMENT_BYTES, ARGUMENT_BYTES + end - start)
+  }
+
   nextData(page: number): number {
     const at = systemCall(NR.lseek, this.#file, page * this.#pageBytes, SEEK_DATA)
     return at < 0 ? this.pages : Math.max(page, Math.floor(at / this.#pageBytes)) // ENXIO: none up to the end.
@@ -71,5 +89,5 @@ export class MappedFile implements MappedObject, Disposable {
 
 /** A device, which has no pages that could be asked for. */
 export const deviceObject: MappedObject = {
-  kind: 'device', pages: 0, residentPages: 0, residence: () => 'unknown', nextData: (page) => page, nextHole: (page) => page,
+  kind: 'device', pages: 0, residentPages: 0, residence: () => 'unknown', inMemory: () => undefined, nextData: (page) => page, nextHole: (page) => page,
 }

@@ -60,7 +60,7 @@ export class PagemapFile implements PageTables, Disposable {
       this.#collect(regions, found)
       // A list with room left means that the walk came to its end; walk_end then may lie before it (512 regions are
       // gathered at a time, and it is only set when such a batch is full: do_pagemap_scan(), Linux 6.18).
-      if (regions < room) return { kind: 'done' }
+      if (regions < room && this.#pagesFound(regions) < (query.pagesAtOnce ?? Infinity)) return { kind: 'done' }
       from = Math.max(walkEnd, found.ends[found.length - 1]!)
     }
     return { kind: 'done' }
@@ -75,6 +75,7 @@ export class PagemapFile implements PageTables, Disposable {
     putU64(words, 6, to * this.#pageBytes)
     putU64(words, 10, this.#block.address + ARGUMENT_BYTES)
     words[12] = room
+    words[14] = query.pagesAtOnce ?? 0
     words[16] = query.none & known // inverted, so that each must be absent
     words[18] = (query.all | query.none) & known
     words[20] = query.any & known
@@ -83,6 +84,15 @@ export class PagemapFile implements PageTables, Disposable {
 
   absent(range: PageRange, found: RegionList): ScanOutcome {
     return this.#entries.absent(range, found)
+  }
+
+  #pagesFound(regions: number): number {
+    let bytes = 0
+    for (let i = 0; i < regions; i++) {
+      const at = (ARGUMENT_BYTES + i * REGION_BYTES) / 4
+      bytes += getU64(this.#words, at + 2) - getU64(this.#words, at)
+    }
+    return bytes / this.#pageBytes
   }
 
   #collect(regions: number, found: RegionList): void {

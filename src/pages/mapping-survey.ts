@@ -16,6 +16,7 @@ const SOMETHING = PageState.present | PageState.swapped | PageState.guard
 const QUERY: ScanQuery = {
   all: 0, none: 0, any: SOMETHING,
   report: SOMETHING | PageState.file | PageState.zero | PageState.huge | PageState.written, protect: false, trackedOnly: false,
+  pagesAtOnce: 16_384,
 }
 const ABSENT: ScanQuery = { ...QUERY, all: PageState.swapped, none: PageState.guard, any: 0, report: PageState.swapped }
 

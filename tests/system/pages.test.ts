@@ -1,5 +1,6 @@
 // Every page of a process, against a guest that makes pages of each kind on purpose, and against the kernel's own sums.
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { attach, isTidemarkError, pages, type PagesReport } from 'tidemark'
 import { guestsUnavailable, startGuestOrSkip, type Guest, type PagekindsInfo } from '../support/guest.ts'
@@ -108,7 +109,36 @@ describe('pages made on purpose', { skip }, () => {
   }))
 })
 
-test('the process is neither stopped nor changed, and no page of it is touched', { skip }, async (t) => {
+test('no page is touched: none is brought in, none counts as referenced, no fault is taken', { skip: skip || zramUnavailable() }, async (t) => {
+  using _ = zramSwap(256)
+  await withPagekinds(t, ['swap'], async (guest) => {
+    writeFileSync(`/proc/${guest.pid}/clear_refs`, '1')
+    const look = () => ({ smaps: sumsOfSmaps(guest.pid), faults: faultsOf(guest.pid) })
+    const before = look()
+    for (let i = 0; i < 3; i++) assertDrawn(guest, await pages(guest.pid, { ranges: true }))
+    assert.deepEqual(look(), before)
+  })
+})
+
+/** Minor and major faults, /proc/PID/stat. */
+function faultsOf(pid: number): string[] {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return [fields[7]!, fields[9]!]
+}
+
+/** Of the guest's own memory: the pages of shared libraries are referenced by others too. */
+function sumsOfSmaps(pid: number): string[] {
+  const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-)/m).filter((text) => !/^.*\s\/(usr|lib)/.test(text))
+  return mappings.flatMap((text) => text.split('\n').filter((line, i) => i === 0 || /^(Rss|Referenced|Swap):/.test(line)))
+}
+
+test('a program may look at its own pages', async () => {
+  const { total, pid } = await pages(process.pid)
+  assert.equal(pid, process.pid)
+  assert.ok(total.mappedPages > 1000)
+})
+
+test('the process runs on as it was', { skip }, async (t) => {
   await using guest = await startGuestOrSkip(t, 'odd', ['spin'])
   if (guest === undefined) return
   const before = readTaskState(guest.pid)
