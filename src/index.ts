@@ -60,6 +60,11 @@ export interface DumpOptions {
   readonly filterWithout?: number
   /** Save what the program marked with MADV_DONTDUMP too. Default: no. */
   readonly dontDumpToo?: boolean
+  /**
+   * Page out again what was in swap before we read it. Default: where the target has such pages and we may (CAP_SYS_NICE);
+   * `true` makes it an error that we may not.
+   */
+  readonly preserveWorkingSet?: boolean
   /** Nanoseconds to wait for a thread to stop. Default 1e9. */
   readonly freezeTimeoutNs?: number
   /** Gives up as soon as it can, the target running on and no file left behind. */
@@ -101,6 +106,7 @@ function planOf(pid: number, options: DumpOptions): DumpPlan {
     filter: options.filter,
     filterWithout: options.filterWithout ?? 0,
     dontDumpToo: options.dontDumpToo ?? false,
+    workingSet: options.preserveWorkingSet === undefined ? 'keep' : options.preserveWorkingSet ? 'wanted' : 'spend',
   }
 }
 

@@ -75,4 +75,9 @@ export interface PageTables {
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome
   /** Appends the parts of `range` that hold one of {@link AbsentEntry}, with which it is as their state. Costs a step per page. */
   absent(range: PageRange, found: RegionList): ScanOutcome
+  /**
+   * Appends the pages that read as swapped and of which nothing is left but a marker. Where a marker may not be told from a
+   * page in swap (without CAP_SYS_ADMIN) every page that reads as swapped.
+   */
+  lost(range: PageRange, found: RegionList): ScanOutcome
 }

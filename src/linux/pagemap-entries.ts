@@ -42,28 +42,31 @@ export class PagemapEntries implements PageTables {
 
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome {
     assert(!query.protect && !query.trackedOnly, 'entries can be read, not protected')
-    for (let from: number = range.start; from < range.end; from += ENTRIES_AT_ONCE) {
-      const count = Math.min(ENTRIES_AT_ONCE, range.end - from)
-      const entries = readSync(this.#file, this.#bytes, 0, count * ENTRY_BYTES, from * ENTRY_BYTES) / ENTRY_BYTES
-      if (entries === 0) return { kind: 'gone' }
-      for (let i = 0; i < entries; i++) {
-        const state = stateOf(this.#halves[2 * i + 1]!)
-        if ((state & query.all) !== query.all || (state & query.none) !== 0 || (query.any !== 0 && (state & query.any) === 0)) continue
-        if (!append(found, from + i, state & query.report)) return { kind: 'full', next: (from + i) as PageNumber }
-      }
-    }
-    return { kind: 'done' }
+    return this.#walk(range, found, (_lower, upper) => {
+      const state = stateOf(upper)
+      const matches = (state & query.all) === query.all && (state & query.none) === 0 && (query.any === 0 || (state & query.any) !== 0)
+      return matches ? state & query.report : undefined
+    })
   }
 
   absent(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#walk(range, found, (lower, upper) => ((upper & SWAPPED) === 0 ? undefined : absentEntry(lower, upper)))
+  }
+
+  lost(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#walk(range, found, (lower, upper) => ((upper & SWAPPED) !== 0 && mayBeMarker(absentEntry(lower, upper)) ? PageState.swapped : undefined))
+  }
+
+  /** Appends the pages for which `judge`, given the halves of an entry, has a state to report. */
+  #walk(range: PageRange, found: RegionList, judge: (lower: number, upper: number) => number | undefined): ScanOutcome {
     for (let from: number = range.start; from < range.end; from += ENTRIES_AT_ONCE) {
       const count = Math.min(ENTRIES_AT_ONCE, range.end - from)
       const entries = readSync(this.#file, this.#bytes, 0, count * ENTRY_BYTES, from * ENTRY_BYTES) / ENTRY_BYTES
       if (entries === 0) return { kind: 'gone' }
       for (let i = 0; i < entries; i++) {
-        const upper = this.#halves[2 * i + 1]!
-        if ((upper & SWAPPED) === 0) continue
-        if (!append(found, from + i, absentEntry(this.#halves[2 * i]!, upper))) return { kind: 'full', next: (from + i) as PageNumber }
+        const state = judge(this.#halves[2 * i]!, this.#halves[2 * i + 1]!)
+        if (state === undefined) continue
+        if (!append(found, from + i, state)) return { kind: 'full', next: (from + i) as PageNumber }
       }
     }
     return { kind: 'done' }
@@ -80,6 +83,10 @@ function absentEntry(lower: number, upper: number): number {
   const marker = lower >>> 5
   if ((marker & MARKER_GUARD) !== 0) return AbsentEntry.guard
   return (marker & MARKER_POISONED) !== 0 ? AbsentEntry.poisoned : AbsentEntry.protected
+}
+
+function mayBeMarker(entry: number): boolean {
+  return entry !== AbsentEntry.swap && entry !== AbsentEntry.moving
 }
 
 function stateOf(upperHalf: number): number {

@@ -20,6 +20,8 @@ const QUERY: ScanQuery = {
 }
 const ABSENT: ScanQuery = { ...QUERY, all: PageState.swapped, none: PageState.guard, any: 0, report: PageState.swapped }
 
+export type SurveyedFlags = Pick<FlaggedDetail, 'flags' | 'swapBytes'>
+
 export interface SurveyContext {
   readonly space: AddressSpace
   readonly shift: PageShift
@@ -39,7 +41,7 @@ export class MappingSurvey {
   /** Whether a userfaultfd follows writes to it now: elsewhere every page reads as written (Linux 6.18). */
   readonly tracked: boolean
   readonly #mapping: Mapping
-  readonly #detail: FlaggedDetail
+  readonly #detail: SurveyedFlags
   readonly #tally: Tally
   readonly #context: SurveyContext
   readonly #regions: RegionList
@@ -48,7 +50,7 @@ export class MappingSurvey {
   /** What entries are that look swapped to us, who may not know more. */
   #hiddenAre: 'swap' | 'markers' | 'unknown' | undefined
 
-  constructor(mapping: Mapping, detail: FlaggedDetail, tally: Tally, context: SurveyContext) {
+  constructor(mapping: Mapping, detail: SurveyedFlags, tally: Tally, context: SurveyContext) {
     this.#mapping = mapping
     this.#detail = detail
     this.#tally = tally

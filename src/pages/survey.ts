@@ -3,7 +3,7 @@ import { permissions, type Mapping } from '../memory/mapping.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { AddressSpace, FlaggedDetail } from '../kernel/address-space.ts'
 import { TidemarkError } from '../kernel/errors.ts'
-import { MappingSurvey, type SurveyContext } from './mapping-survey.ts'
+import { MappingSurvey, type SurveyContext, type SurveyedFlags } from './mapping-survey.ts'
 import { MAPPING_KINDS, type MappingKind, type MappingPages, type PageCounts, type PagesReport } from './report.ts'
 import { State, sumCounts, Tally } from './tally.ts'
 import { chooseTracker, type TrackerSupport } from './tracker.ts'
@@ -17,9 +17,8 @@ export interface SurveyPlan {
   readonly ranges: 'ranges' | 'counts'
 }
 
-const NO_FLAGS: FlaggedDetail = {
-  dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false, flags: new Set(['mw']), swapBytes: 0,
-}
+/** For a mapping that came after smaps was read. */
+const NO_FLAGS: SurveyedFlags = { flags: new Set(['mw']), swapBytes: 0 }
 const READS_MAX = 3
 const REGIONS = 8192
 
@@ -61,7 +60,7 @@ function holding(at: bigint, shift: PageShift): (mapping: Mapping) => boolean {
   return ({ start, end }) => start <= page && page < end
 }
 
-function surveyMapping(mapping: Mapping, detail: FlaggedDetail, plan: SurveyPlan, support: TrackerSupport, context: SurveyContext): MappingPages {
+function surveyMapping(mapping: Mapping, detail: SurveyedFlags, plan: SurveyPlan, support: TrackerSupport, context: SurveyContext): MappingPages {
   const tally = new Tally(plan.ranges)
   const survey = new MappingSurvey(mapping, detail, tally, context)
   survey.run()

@@ -3,29 +3,39 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 
 const CONTROL = '/sys/class/zram-control'
 
-/** The reason why no swap can be made here; false if it can. */
-export function zramUnavailable(): string | false {
-  if (process.getuid?.() !== 0) return 'only root can add swap'
-  if (!existsSync(`${CONTROL}/hot_add`)) return 'this kernel has no zram (CONFIG_ZRAM, modprobe zram)'
-  return false
+/** A swap device in compressed memory, of our own, on until the end of the scope. */
+export class ZramSwap implements Disposable {
+  readonly #number: number
+
+  constructor(bytes: number) {
+    this.#number = Number(readFileSync(`${CONTROL}/hot_add`, 'utf8'))
+    try {
+      writeFileSync(`/sys/block/zram${this.#number}/disksize`, String(bytes))
+      execFileSync('mkswap', [this.device], { stdio: 'pipe' })
+      execFileSync('swapon', [this.device], { stdio: 'pipe' })
+    } catch (error) {
+      this.#remove()
+      throw error
+    }
+  }
+
+  get device(): string {
+    return `/dev/zram${this.#number}`
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync('swapoff', [this.device], { stdio: 'pipe' })
+    this.#remove()
+  }
+
+  #remove(): void {
+    writeFileSync(`/sys/block/zram${this.#number}/reset`, '1')
+    writeFileSync(`${CONTROL}/hot_remove`, String(this.#number))
+  }
 }
 
-/** A swap area in compressed memory, on a device of its own: both are gone at the end of the scope. */
-export function zramSwap(mib: number): Disposable {
-  // Reading this file is what adds a device; its number is what is read.
-  const number = readFileSync(`${CONTROL}/hot_add`, 'utf8').trim()
-  const device = `/dev/zram${number}`
-  const undo: (() => void)[] = [() => writeFileSync(`${CONTROL}/hot_remove`, number)]
-  const dispose = (): void => { for (const step of undo.splice(0).reverse()) step() }
-  try {
-    writeFileSync(`/sys/block/zram${number}/disksize`, `${mib}M`)
-    undo.push(() => writeFileSync(`/sys/block/zram${number}/reset`, '1'))
-    execFileSync('mkswap', [device], { stdio: 'ignore' })
-    execFileSync('swapon', ['--priority', '100', device])
-    undo.push(() => execFileSync('swapoff', [device]))
-  } catch (error) {
-    dispose()
-    throw error
-  }
-  return { [Symbol.dispose]: dispose }
+/** The reason why no such device can be had here; false if it can. */
+export function zramUnavailable(): string | false {
+  if (process.getuid?.() !== 0) return 'only root can make a swap device'
+  return existsSync(`${CONTROL}/hot_add`) ? false : 'this kernel has no zram, or its module is not loaded'
 }

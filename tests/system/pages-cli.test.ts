@@ -13,7 +13,7 @@ import type { DrawnRegion } from '../support/guest-info.ts'
 import { drawRegion, spell } from '../support/page-drawing.ts'
 import { withPagekinds } from '../support/pagekinds.ts'
 import { readTaskState } from '../support/task-state.ts'
-import { zramSwap, zramUnavailable } from '../support/zram-swap.ts'
+import { ZramSwap, zramUnavailable } from '../support/zram-swap.ts'
 
 interface PagesJson {
   readonly schema: string
@@ -189,7 +189,7 @@ const TRIED = new Set(['anon', 'memfd', 'shared anonymous', 'private file', 'mar
 
 describe('with fewer rights', { skip: !isRoot && 'only root has rights to give away' || skipTargets || skipWithout('setpriv') || zramUnavailable() }, () => {
   test('what cannot be told is said to be unknown and why, and the rest is right', async (t) => {
-    using _ = zramSwap(256)
+    using _ = new ZramSwap(256 << 20)
     await withPagekinds(t, ['swap'], async (guest) => {
       let unknown = 0
       for (const region of guest.info.regions.filter(({ name }) => TRIED.has(name))) {
@@ -206,7 +206,7 @@ describe('with fewer rights', { skip: !isRoot && 'only root has rights to give a
   })
 
   test('marks are not taken for swap, nor swap for marks', async (t) => {
-    using _ = zramSwap(256)
+    using _ = new ZramSwap(256 << 20)
     await withPagekinds(t, ['swap'], async (guest) => {
       const told = async (name: string) => (await drawn(guest.pid, guest.info.regions.find((region) => region.name === name)!, FEWER_RIGHTS)).drawing
       assert.equal(await told('marked'), '1=1+2=4-1+7-')

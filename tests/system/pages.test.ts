@@ -8,7 +8,7 @@ import { drawRegion, spell, stretchesOf } from '../support/page-drawing.ts'
 import { reserveHugePages, withPagekinds } from '../support/pagekinds.ts'
 import { assertAgrees } from '../support/smaps.ts'
 import { leftBehind, readTaskState } from '../support/task-state.ts'
-import { zramSwap, zramUnavailable } from '../support/zram-swap.ts'
+import { ZramSwap, zramUnavailable } from '../support/zram-swap.ts'
 
 const skip = guestsUnavailable()
 
@@ -36,7 +36,7 @@ describe('pages made on purpose', { skip }, () => {
   }))
 
   test('pages in swap are told from marks, in private and in shared memory, in the swap cache too', { skip: zramUnavailable() }, async (t) => {
-    using _ = zramSwap(256)
+    using _ = new ZramSwap(256 << 20)
     await withPagekinds(t, ['swap'], async (guest) => {
       assert.ok(guest.info.regions.some(({ name }) => name === 'swap cache'))
       const report = await pages(guest.pid, { ranges: true })
@@ -110,7 +110,7 @@ describe('pages made on purpose', { skip }, () => {
 })
 
 test('no page is touched: none is brought in, none counts as referenced, no fault is taken', { skip: skip || zramUnavailable() }, async (t) => {
-  using _ = zramSwap(256)
+  using _ = new ZramSwap(256 << 20)
   await withPagekinds(t, ['swap'], async (guest) => {
     writeFileSync(`/proc/${guest.pid}/clear_refs`, '1')
     const look = () => ({ smaps: sumsOfSmaps(guest.pid), faults: faultsOf(guest.pid) })
