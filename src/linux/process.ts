@@ -42,6 +42,12 @@ export function openProcess(pid: number, shift: PageShift, traced?: 'by-us'): Pr
 
 function refuseImpossible(pid: number): void {
   if (pid === process.pid || pid === process.ppid) throw new TidemarkError('usage', `process ${pid} is tidemark itself`, { pid, hint: 'name another process' })
+  requireProcess(pid)
+  if (tracerOf(pid) !== 0) throw notPermitted(pid)
+}
+
+/** Throws 'gone' (a zombie too), 'usage' (a thread) or 'failed' (a kernel thread). */
+export function requireProcess(pid: number): void {
   const stat = readStat(`/proc/${pid}/stat`)
   if (stat === undefined) throw new TidemarkError('gone', `no process ${pid}`, { pid, hint: 'see `ps -e`' })
   const group = Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'Tgid') ?? pid)
@@ -52,8 +58,6 @@ function refuseImpossible(pid: number): void {
   if (stat.fields[0] === 'X' || (stat.fields[0] === 'Z' && listProc(`/proc/${pid}/task`).length <= 1)) {
     throw new TidemarkError('gone', `process ${pid} is a zombie`, { pid, hint: 'it has ended and waits for its parent' })
   }
-  const tracer = tracerOf(pid)
-  if (tracer !== 0) throw notPermitted(pid)
 }
 
 class LinuxProcess implements Process {
@@ -248,7 +252,8 @@ class LinuxProcess implements Process {
   }
 }
 
-function liveTask(pid: number): number {
+/** The task whose /proc directory shows the memory. */
+export function liveTask(pid: number): number {
   const alive = (tid: number): boolean => !'ZX'.includes(readStat(`/proc/${pid}/task/${tid}/stat`)?.fields[0] ?? 'X')
   return alive(pid) ? pid : listProc(`/proc/${pid}/task`).map(Number).find(alive) ?? pid
 }

@@ -78,7 +78,11 @@ export class WpAsyncTracker implements Tracker {
     drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
       this.#ownPages.visit(regions, changed)
     })
-    this.#ownPages.finish(changed)
+    this.#ownPages.finish(changed, (range, each) => {
+      drain((start, found) => this.#process.pageTables.lost({ start, end: range.end }, found), range.start, this.#found, (regions) => {
+        for (let i = 0; i < regions.length; i++) for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) each(page)
+      })
+    })
   }
 
   readonly needsServing = false

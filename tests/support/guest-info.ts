@@ -121,6 +121,17 @@ export interface ScribeInfo extends ReadyInfo {
   readonly guest: 'scribe'
 }
 
+/** A region with a drawing of its pages, by count and sign: see pagekinds-regions.h. */
+export interface DrawnRegion extends RegionInfo {
+  readonly name: string
+  readonly drawing: string
+}
+
+export interface PagekindsInfo extends ReadyInfo {
+  readonly guest: 'pagekinds'
+  readonly regions: readonly DrawnRegion[]
+}
+
 /** One step of the rounds runs through the hot set; the cold one is a block of generation 1. */
 export interface HotColdInfo extends ReadyInfo {
   readonly guest: 'hotcold'
@@ -138,4 +149,5 @@ export interface GuestInfos {
   readonly blocked: BlockedInfo
   readonly odd: OddInfo
   readonly scribe: ScribeInfo
+  readonly pagekinds: PagekindsInfo
 }

@@ -1,10 +1,8 @@
 /** What a test has to ask of the whole machine: each gives back what it found. Undefined where the machine does not allow it. */
-import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 const HUGE_PAGES = '/proc/sys/vm/nr_hugepages'
 const KSM = '/sys/kernel/mm/ksm'
-const ZRAM_CONTROL = '/sys/class/zram-control'
 
 function tryTo<T>(body: () => T): T | undefined {
   try {
@@ -25,25 +23,6 @@ export function reserveHugePages(count: number): Disposable | undefined {
   if (Number(read(HUGE_PAGES)) >= before + count) return { [Symbol.dispose]: giveBack }
   tryTo(() => writeFileSync(HUGE_PAGES, String(before)))
   return undefined
-}
-
-/** A swap device in memory, of our own. */
-export function addZramSwap(bytes: number): Disposable | undefined {
-  if (!existsSync(`${ZRAM_CONTROL}/hot_add`)) return undefined
-  const number = tryTo(() => read(`${ZRAM_CONTROL}/hot_add`))
-  if (number === undefined) return undefined
-  const device = `/dev/zram${number}`
-  const remove = (): void => {
-    spawnSync('swapoff', [device])
-    tryTo(() => writeFileSync(`/sys/block/zram${number}/reset`, '1'))
-    tryTo(() => writeFileSync(`${ZRAM_CONTROL}/hot_remove`, number))
-  }
-  tryTo(() => writeFileSync(`/sys/block/zram${number}/disksize`, String(bytes)))
-  if (spawnSync('mkswap', [device]).status !== 0 || spawnSync('swapon', ['-p', '5', device]).status !== 0) {
-    remove()
-    return undefined
-  }
-  return { [Symbol.dispose]: remove }
 }
 
 /** Lets the kernel look for equal pages, as fast as it can. */

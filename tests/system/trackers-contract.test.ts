@@ -7,12 +7,13 @@ import { after, before, describe, test, type TestContext } from 'node:test'
 import { TRACKER_NAMES } from 'tidemark'
 import { guestsUnavailable } from '../support/guest.ts'
 import { MemoryMirror } from '../support/memory-mirror.ts'
-import { addZramSwap, reserveHugePages, runKsm } from '../support/machine-memory.ts'
+import { reserveHugePages, runKsm } from '../support/machine-memory.ts'
 import { type Need, TRACKER_CASES, type TrackerCase } from '../support/tracker-cases.ts'
 import { ReportedPages } from '../support/tracker-check.ts'
 import { CommandUnavailable } from '../support/scribe.ts'
 import { emptyTally, Stand, type Tally, type Timing } from '../support/tracker-runner.ts'
 import { beginTracking, oracleSubject, type Subject, trackerSubject, trackerUnavailable } from '../support/tracker-subjects.ts'
+import { ZramSwap, zramUnavailable } from '../support/zram-swap.ts'
 
 const skip = guestsUnavailable()
 const HUGE_PAGES = 8
@@ -21,7 +22,7 @@ const REPORTS_UNDER_THREADS = 25
 
 const granted = new Map<Need, Disposable>()
 const NEEDS: Readonly<Record<Need, { readonly ask: () => Disposable | undefined; readonly missing: string }>> = {
-  swap: { ask: () => addZramSwap(SWAP_BYTES), missing: 'no zram device can be added for swap' },
+  swap: { ask: () => zramUnavailable() === false ? new ZramSwap(SWAP_BYTES) : undefined, missing: 'no zram device can be added for swap' },
   hugetlb: { ask: () => reserveHugePages(HUGE_PAGES), missing: 'no huge pages can be reserved' },
   ksm: { ask: runKsm, missing: 'KSM cannot be switched on' },
 }
