@@ -25,6 +25,7 @@ export { CoreMemoryError, isCoreMemoryError, readCoreMemory } from './image/elf-
 export type { Core, CoreThread, CoreSegment } from './image/elf-core/core.ts'
 export type { CoreSource } from './image/elf-core/core-source.ts'
 export type { Capabilities, Capability } from './linux/capabilities.ts'
+export type { MappingSample, WatchOutcome, WatchSample } from './watch/sample.ts'
 export type { DumpEvent, DumpResult, Unproven, StrategyName, TargetDescription }
 
 export interface DumpOptions {
