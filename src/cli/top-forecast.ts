@@ -14,9 +14,9 @@ export function byPause(predicted: WatchSample['predicted']): [name: string, Cos
 export function forecastRows(predicted: WatchSample['predicted']): (readonly [text: string, colour: Colour | undefined])[] {
   const strategies = byPause(predicted)
   const lines = formatTable([
-    ['', 'pause', 'total', 'extra memory', ''],
+    ['', 'pause', 'total', 'extra memory', 'converges'],
     ...strategies.map(([name, { pauseNs, totalNs, extraMemoryBytes, converges }]) =>
-      [name, formatDuration(pauseNs), formatDuration(totalNs), formatBytes(extraMemoryBytes), converges ? 'converges' : 'does not converge']),
+      [name, formatDuration(pauseNs), formatDuration(totalNs), formatBytes(extraMemoryBytes), converges ? 'yes' : 'no']),
   ], ['left', 'right', 'right', 'right'])
   return lines.map((text, i) => [text, i === 0 ? 'dim' : strategies[i - 1]![1].converges ? undefined : 'yellow'])
 }

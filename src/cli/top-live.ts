@@ -3,7 +3,6 @@ import type { Pace } from './top-pace.ts'
 import { painter } from './table.ts'
 import { Terminal } from './terminal.ts'
 import { pressed } from './top-actions.ts'
-import { bodyLines } from './top-body.ts'
 import { actionOf, type Key } from './top-keys.ts'
 import { frameOf, type Frame } from './top-screen.ts'
 import { initialState, seen, type TopState } from './top-state.ts'
@@ -44,8 +43,8 @@ export class LiveView implements Disposable {
     if (action === undefined) return
     if (action.kind === 'quit') return this.#pace.end()
     if (action.kind === 'suspend') return this.#terminal.suspend()
-    const lines = bodyLines(this.#state, this.#terminal.size.columns)
-    this.#state = pressed({ ...this.#state, message: '' }, action, lines, this.#frame?.bodyRows ?? 1)
+    const { body, bodyRows } = this.#frame ?? frameOf(this.#state, this.#terminal.size, this.#paint)
+    this.#state = pressed({ ...this.#state, message: '' }, action, body, bodyRows)
     this.#pace.set(this.#state)
     if (action.kind === 'redraw') this.#terminal.redraw()
     else this.#draw()

@@ -15,6 +15,8 @@ export interface Size {
 export interface Frame {
   /** At most `rows` of them, each of at most `columns` cells. */
   readonly lines: readonly string[]
+  /** All of the body, of which some is in `lines`, and the rows that it has there. */
+  readonly body: readonly BodyLine[]
   readonly bodyRows: number
   /** As the state's, corrected so that the selected line is seen. */
   readonly scroll: number
@@ -30,22 +32,22 @@ const ROWS_FOR_TABLE = 20
 
 export function frameOf(state: TopState, { columns, rows }: Size, paint: Paint): Frame {
   const render = (spans: readonly Span[]): string => renderLine(spans, columns, paint)
-  const all = bodyLines(state, columns)
+  const all = bodyLines(state, columns - 1)
   const selected = selectedIndexOf(state, all)
   const head = [render(titleSpans(state, columns))]
   const foot = rows < 3 ? [] : [...forecastLines(state, all[selected]?.pid, { columns, rows }), statusSpans(state, columns)].map(render)
   const bodyRows = Math.max(0, rows - head.length - foot.length)
   if (state.help) {
     const helpScroll = Math.max(0, Math.min(state.helpScroll, KEY_HELP.length - bodyRows))
-    const body = helpLines().slice(helpScroll, helpScroll + bodyRows).map(render)
-    return { lines: [...head, ...blankTo(body, bodyRows), ...foot].slice(0, rows), bodyRows, scroll: state.scroll, helpScroll }
+    const shown = helpLines().slice(helpScroll, helpScroll + bodyRows).map(render)
+    return { lines: [...head, ...blankTo(shown, bodyRows), ...foot].slice(0, rows), body: all, bodyRows, scroll: state.scroll, helpScroll }
   }
   const scroll = scrollOf(state.scroll, selected, all, bodyRows)
-  const body = all.slice(scroll, scroll + bodyRows).map((line, i) => {
+  const shown = all.slice(scroll, scroll + bodyRows).map((line, i) => {
     const spans = [span(scroll + i === selected ? '>' : ' '), ...line.spans(columns - 1)]
     return scroll + i === selected ? renderSelected(spans, columns, paint) : render(spans)
   })
-  return { lines: [...head, ...blankTo(body, bodyRows), ...foot].slice(0, rows), bodyRows, scroll, helpScroll: state.helpScroll }
+  return { lines: [...head, ...blankTo(shown, bodyRows), ...foot].slice(0, rows), body: all, bodyRows, scroll, helpScroll: state.helpScroll }
 }
 
 /** Where the selected line is now; should it be no more, the nearest to where it was. */

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { TidemarkError } from '../index.ts'
 import { MetricsServer, parseEndpoint, type Endpoint } from './metrics-server.ts'
 import { Census, EndingSignals } from './top-ending.ts'
@@ -22,7 +22,7 @@ export function topCommand(open: OpenWatch): Command {
   return new Command('top')
     .description('Show live what processes write: how fast, where, and what a snapshot would cost.')
     .argument('<pid...>', 'the processes', (text: string, before: readonly number[] = []) => [...before, parsePid(text)])
-    .option('--interval <time>', 'how long from look to look, such as 500ms', parseInterval, 1e9)
+    .addOption(new Option('--interval <time>', 'how long from look to look, such as 500ms').argParser(parseInterval).default(1e9, '1s'))
     .option('--count <n>', 'end after so many looks at each process', parseCount)
     .option('--once', 'one look after one interval, as a plain table on standard output')
     .option('--json', 'one JSON object a line for each look, on standard output')
@@ -33,14 +33,14 @@ Examples:
   tidemark top 4242                                 a live view; ? shows its keys
   tidemark top 4242 4243 --interval 500ms           two processes, looked at twice a second
   tidemark top 4242 --once                          a plain table, once
-  tidemark top 4242 --json --count 60 > hour.jsonl  for programs: JSON Lines
+  tidemark top 4242 --json --count 60 > 1min.jsonl  for programs: JSON Lines
   tidemark top 4242 --metrics :9464 > top.log       for Prometheus, and a line for each look
 
-Where standard output is no terminal, each look is one line. A process that ends, or that executes another
-program, is told of; when none is left, so does tidemark.
+Where standard output is no terminal, each look is one line. That a process ends or executes another
+program is said on standard error; when none is left, tidemark ends too.
 
-Exit codes: 0 done (q and Ctrl-C in the live view too), 2 usage, 3 not permitted, 4 this kernel cannot,
-5 no such process, 130/143 interrupted.`)
+Exit codes: 0 done (and q or Ctrl-C in the live view), 2 usage, 3 not permitted, 4 this kernel
+cannot, 5 no such process, 130/143 interrupted.`)
     .action((pids: readonly number[], flags: Flags) => run([...new Set(pids)], flags, open))
 }
 
