@@ -32,6 +32,8 @@ export class EndingSignals implements Disposable {
 
   [Symbol.dispose](): void {
     for (const signal of SIGNALS) process.off(signal, this.#onSignal)
+    // What a reader has not taken yet would keep us here until it does.
+    if (this.#signal !== undefined && process.stdout.writableLength > 0) process.exit()
   }
 }
 

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { TidemarkError } from '../index.ts'
+import { isTidemarkError, TidemarkError, type WatchOutcome } from '../index.ts'
 import { MetricsServer, parseEndpoint, type Endpoint } from './metrics-server.ts'
 import { Census, EndingSignals } from './top-ending.ts'
 import { Pace, type Looking } from './top-pace.ts'
@@ -49,18 +49,37 @@ async function run(pids: readonly number[], flags: Flags, open: OpenWatch): Prom
   const pace = new Pace(flags.interval)
   using signals = new EndingSignals(pace)
   await using server = flags.metrics === undefined ? undefined : await MetricsServer.listen(flags.metrics)
-  await using watch = await open(pids, flags.budget === undefined ? {} : { budgetShare: flags.budget })
+  const opened = await openThose(pids, flags.budget === undefined ? {} : { budgetShare: flags.budget }, open)
+  await using watch = opened.watch
   if (pace.ended) return
   using view = viewOf({ ...flags, pids, pace, metricsUrl: server?.url })
   signals.first(() => view[Symbol.dispose]())
   const census = new Census(pids)
-  for await (const outcome of pace.outcomes(watch, pids, flags.once ? 1 : flags.count)) {
+  const take = async (outcome: WatchOutcome): Promise<void> => {
     server?.show(outcome)
     await view.show(outcome)
     const note = census.count(outcome)
     if (note !== undefined) view.tell(note)
   }
+  for (const pid of opened.gone) await take({ kind: 'gone', pid })
+  const there = pids.filter((pid) => !opened.gone.includes(pid))
+  for await (const outcome of pace.outcomes(watch, there, flags.once ? 1 : flags.count)) await take(outcome)
   view[Symbol.dispose]()
   const end = census.end()
   if (end !== undefined && !flags.json) tellPeople(end)
+}
+
+/** Watches the processes that there are: one that is gone already does not keep the others from it. All gone is the error of the last. */
+async function openThose(pids: readonly number[], options: Parameters<OpenWatch>[1], open: OpenWatch) {
+  const gone: number[] = []
+  for (;;) {
+    const there = pids.filter((pid) => !gone.includes(pid))
+    try {
+      return { watch: await open(there, options), gone }
+    } catch (error) {
+      const missing = isTidemarkError(error) && error.code === 'gone' ? error.pid : undefined
+      if (missing === undefined || there.length === 1 || !there.includes(missing)) throw error
+      gone.push(missing)
+    }
+  }
 }
