@@ -21,6 +21,8 @@ export interface Tracker extends Disposable {
   readonly name: TrackerName
   /** Whether mappings are registered with the kernel, so that it can tell which are followed. */
   readonly registers: boolean
+  /** How long the target has stood still for marking and collecting, in all. */
+  readonly stopNs: number
   /** Takes a mapping on. Precondition: all threads stand. Errors: 'unsupported' when the mechanism cannot be had for this target. */
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused'
   /** Whether it follows what is now at a mapping's place: another mapping may have taken it. */

@@ -18,6 +18,7 @@ import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
 export class WpAsyncTracker implements Tracker {
   readonly name = 'wp-async'
   readonly registers = true
+  readonly stopNs = 0
   readonly #process: Process
   readonly #registration: Registration
   readonly #cleared = new Set<number>()
