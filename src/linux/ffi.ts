@@ -22,3 +22,11 @@ export function systemCall(number: number, a = 0, b = 0, c = 0, d = 0, e = 0, f 
 export function viewMemory(address: number, length: number): ArrayBuffer {
   return koffi.view(BigInt(address), length)
 }
+
+/**
+ * Where the bytes of an array over an ArrayBuffer or SharedArrayBuffer are; 0 for none. They are off V8's heap and stay there
+ * as long as the buffer is reachable and not detached: this alone keeps nothing alive.
+ */
+export function addressOfBytes(bytes: Uint8Array): number {
+  return Number(koffi.address(bytes))
+}

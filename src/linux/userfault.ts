@@ -8,6 +8,7 @@ import { NR } from './system-calls.ts'
 /** include/uapi/linux/userfaultfd.h */
 export const UFFDIO_API = 0xc018_aa3f
 export const UFFDIO_REGISTER = 0xc020_aa00
+const UFFDIO_UNREGISTER = 0x8010_aa01
 const UFFDIO_WRITEPROTECT = 0xc018_aa06
 export const UFFDIO_API_VERSION = 0xaa
 const REGISTER_MODE_MISSING = 1
@@ -20,8 +21,9 @@ const FEATURE_WP_ASYNC = 1 << 15
 /**
  * Takes over a userfaultfd created in the target. With exactly WP_ASYNC and mode WP any kind of mapping can be
  * registered, private files too, but not kernel-special ones such as [vdso] (since 6.12.105).
+ * The file is closed with it, by `closeFile` where that is not plain close(2).
  */
-export function openUserfault(file: number, shift: PageShift): Userfault | 'refused' {
+export function openUserfault(file: number, shift: PageShift, closeFile = (file: number): void => void systemCall(NR.close, file)): Userfault | 'refused' {
   const block = allocateBlock(4096)
   const words = new Uint32Array(block.bytes.buffer)
   const pageBytes = 2 ** shift
@@ -29,7 +31,7 @@ export function openUserfault(file: number, shift: PageShift): Userfault | 'refu
   const close = (): void => {
     if (!open) return
     open = false
-    systemCall(NR.close, file)
+    closeFile(file)
     block[Symbol.dispose]()
   }
   const putRange = (start: number, end: number): void => {
@@ -65,6 +67,10 @@ export function openUserfault(file: number, shift: PageShift): Userfault | 'refu
       putRange(range.start, range.end)
       putU64(words, 4, REGISTER_MODE_MISSING)
       return systemCall(NR.ioctl, file, UFFDIO_REGISTER, block.address) < 0 ? 'refused' : 'dropped'
+    },
+    unregister(range) {
+      putRange(range.start, range.end)
+      systemCall(NR.ioctl, file, UFFDIO_UNREGISTER, block.address) // What fails here, closing undoes.
     },
     [Symbol.dispose]: close,
   }
