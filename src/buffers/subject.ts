@@ -44,7 +44,8 @@ function nameOf(value: unknown): string {
 /** All bytes as they are now. Throws 'usage' when the buffer was transferred or, of a WebAssembly.Memory, outgrown. */
 export function bytesOf(subject: TrackableBuffer): Uint8Array {
   try {
-    return new Uint8Array('grow' in subject && !isBuffer(subject) ? subject.buffer : subject as ArrayBuffer)
+    const buffer = isBuffer(subject) ? subject : subject.buffer
+    return new Uint8Array(buffer, 0, buffer.byteLength) // Of this length, although another thread may make it grow.
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause
     throw new TidemarkError('usage', 'the buffer is detached: its memory was transferred, or it is of a WebAssembly.Memory that has grown', {

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
-import type { PageNumber, PageShift } from '../memory/address.ts'
+import { pageShift, type PageNumber, type PageShift } from '../memory/address.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { OwnMemory, OwnTracking } from '../kernel/own-memory.ts'
 import { PageState, type PageTables } from '../kernel/page-tables.ts'
@@ -8,8 +8,7 @@ import { allocateBlock } from './block.ts'
 import { refusalOf } from './capabilities/attempt.ts'
 import { openDevice } from './capabilities/userfaultfd.ts'
 import { errnoName } from './errno.ts'
-import { addressOfBytes, systemCall } from './ffi.ts'
-import { runningPageShift } from './linux-kernel.ts'
+import { addressOfBytes, pageBytes, systemCall } from './ffi.ts'
 import { parseMaps } from './maps.ts'
 import { PagemapFile } from './pagemap.ts'
 import { readProc } from './proc.ts'
@@ -23,37 +22,41 @@ const USER_MODE_ONLY = 1
 
 /** The memory of this process. Any thread may have one; each has its userfaultfd to itself. */
 export function openOwnMemory(): OwnMemory {
-  const pageShift = runningPageShift()
+  const shift = pageShift(pageBytes())
   return {
-    pageShift,
+    pageShift: shift,
     addressOf: addressOfBytes,
     // memcmp(3) without an array for each piece.
     differ: (a, b, start, end) => Buffer.prototype.compare.call(a, b, start, end, start, end) !== 0,
-    mappings: () => parseMaps(readProc('/proc/self/maps') ?? '', pageShift),
-    openTracking: () => openTracking(pageShift),
+    mappings: () => parseMaps(readProc('/proc/self/maps') ?? '', shift),
+    openTracking: () => openTracking(shift),
   }
 }
 
 function openTracking(shift: PageShift): OwnTracking | string {
+  const opened: Disposable[] = []
+  const close = (): void => { for (const one of opened.splice(0)) one[Symbol.dispose]() }
+  try {
+    const tracking = openInto(opened, shift, close)
+    if (typeof tracking === 'string') close()
+    return tracking
+  } catch (error) {
+    close()
+    const refusal = refusalOf(error)
+    if (refusal === undefined) throw error
+    return refusal
+  }
+}
+
+function openInto(opened: Disposable[], shift: PageShift, close: () => void): OwnTracking | string {
+  const pageTables = new PagemapFile('self', shift)
+  opened.push(pageTables)
   const file = openUserfaultfd()
   if (file < 0) return `userfaultfd: ${errnoName(file)}`
   const userfault = openUserfault(ownByNode(file), shift, closeSync)
   if (userfault === 'refused') return 'userfaultfd has no WP_ASYNC here (Linux 6.7)'
-  let pagemap: PagemapFile
-  try {
-    pagemap = new PagemapFile('self', shift)
-  } catch (error) {
-    userfault[Symbol.dispose]()
-    return refusalOf(error) ?? String(error)
-  }
-  const close = (): void => {
-    userfault[Symbol.dispose]()
-    pagemap[Symbol.dispose]()
-  }
-  const flaw = tryOut(userfault, pagemap, shift)
-  if (flaw === undefined) return { userfault, pageTables: pagemap, [Symbol.dispose]: close }
-  close()
-  return flaw
+  opened.push(userfault)
+  return tryOut(userfault, pageTables, shift) ?? { userfault, pageTables, [Symbol.dispose]: close }
 }
 
 /** By the system call, or where a container's filter forbids that, by the device (Linux 6.1). */
@@ -69,10 +72,13 @@ function openUserfaultfd(): number {
  * userfaultfd takes the place of such a file, and no registration outlives the thread that made it.
  */
 function ownByNode(file: number): number {
-  const place = openSync('/proc/self/auxv', 'r')
-  systemCall(NR.dup3, file, place, O_CLOEXEC)
-  systemCall(NR.close, file)
-  return place
+  try {
+    const place = openSync('/proc/self/pagemap', 'r')
+    systemCall(NR.dup3, file, place, O_CLOEXEC)
+    return place
+  } finally {
+    systemCall(NR.close, file)
+  }
 }
 
 /** Follows a page of ours once: what only pretends to be such a kernel is found out here. */
@@ -86,16 +92,8 @@ function tryOut(userfault: Userfault, pageTables: PageTables, shift: PageShift):
     pageTables.scan(page, { all: PageState.written, none: 0, any: 0, report: PageState.written, protect, trackedOnly: false }, found)
     return found.length > 0
   }
-  try {
-    if (userfault.registerAsync(page) !== 'registered') return 'memory of our own cannot be registered with userfaultfd'
-    const seen = [isWritten(true), isWritten(false)]
-    block.bytes[0] = 1
-    return seen[0] === true && seen[1] === false && isWritten(false) ? undefined : 'this kernel does not follow writes as it should'
-  } catch (error) {
-    const refusal = refusalOf(error)
-    if (refusal === undefined) throw error
-    return refusal
-  } finally {
-    userfault.unregister(page)
-  }
+  if (userfault.registerAsync(page) !== 'registered') return 'memory of our own cannot be registered with userfaultfd'
+  const seen = [isWritten(true), isWritten(false)]
+  block.bytes[0] = 1
+  return seen[0] === true && seen[1] === false && isWritten(false) ? undefined : 'this kernel does not follow writes as it should'
 }
