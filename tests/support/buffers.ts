@@ -1,5 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs'
-import type { GrowingMemory, TrackableBuffer, WrittenRanges } from 'tidemark'
+import { trackBuffer, type GrowingMemory, type TrackableBuffer, type WrittenRanges } from 'tidemark'
 import { addressOfBytes, pageBytes } from '#dist/linux/ffi.js'
 import { wasmMemory } from './wasm.ts'
 
@@ -71,4 +71,10 @@ export function registeredMappings(): number {
 
 export function openFiles(): number {
   return readdirSync('/proc/self/fd').length
+}
+
+/** Why the kernel does not follow buffers here; false where it does. */
+export function skipFollowing(): string | false {
+  using tracked = trackBuffer(new ArrayBuffer(1 << 20))
+  return tracked.compareReason ?? false
 }
