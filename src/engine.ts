@@ -7,6 +7,7 @@
  * It serves one session and ends with it, or at once when the caller dies; whatever it still traced then, the kernel lets go.
  */
 import { probeCapabilities } from './capability-trials.ts'
+import { Trackings } from './engine-trackings.ts'
 import { TidemarkError } from './kernel/errors.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { callerGone, dieWithCaller } from './linux/caller.ts'
@@ -19,6 +20,7 @@ import { describeTarget, readTarget } from './target-view.ts'
 dieWithCaller()
 
 let kernel: Kernel | undefined
+let trackings: Trackings | undefined
 const post = (answer: Answer): void => void process.send!(answer)
 
 const watcher: Watcher = {
@@ -31,8 +33,14 @@ const watcher: Watcher = {
 function perform(request: Request): unknown {
   if (request.kind === 'capabilities') return probeCapabilities()
   kernel ??= openLinuxKernel()
+  trackings ??= new Trackings(kernel)
   switch (request.kind) {
-    case 'dump': return dumpProcess(kernel, request.plan, watcher)
+    case 'dump':
+      trackings.requireNoneWaits()
+      return dumpProcess(kernel, request.plan, watcher)
+    case 'track': return trackings.begin(request.pid, request.options)
+    case 'collect': return trackings.collect(request.pid)
+    case 'untrack': return trackings.end(request.pid)
     case 'describe': return describeTarget(kernel, request.pid)
     case 'read': return readTarget(kernel, request.pid, request.address, request.length)
   }

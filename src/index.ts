@@ -10,17 +10,19 @@
  */
 import { TidemarkError } from './kernel/errors.ts'
 import type { Capabilities } from './linux/capabilities.ts'
+import { LiveTracking, type TrackOptions } from './live-tracking.ts'
 import { Session } from './session.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan, DumpResult, Unproven } from './snapshot/dump.ts'
 import type { StrategyName } from './snapshot/strategy.ts'
 import type { TargetDescription } from './target-view.ts'
+import { TRACKER_NAMES } from './tracking/report.ts'
 
 export { formatAddress, address, type Address, type PageNumber, type PageShift } from './memory/address.ts'
 export type { Mapping } from './memory/mapping.ts'
 export { trackBuffer } from './own-buffers.ts'
 export type { TrackableBuffer, GrowingMemory } from './buffers/subject.ts'
-export { TrackedBuffer, type TrackOptions } from './buffers/tracked-buffer.ts'
+export { TrackedBuffer, type TrackBufferOptions } from './buffers/tracked-buffer.ts'
 export type { WrittenRanges, ByteRange } from './buffers/written-ranges.ts'
 export { isTidemarkError, TidemarkError, type ErrorCode } from './kernel/errors.ts'
 export { FilterBit } from './snapshot/selection.ts'
@@ -30,6 +32,8 @@ export { CoreMemoryError, isCoreMemoryError, readCoreMemory } from './image/elf-
 export type { Core, CoreThread, CoreSegment } from './image/elf-core/core.ts'
 export type { CoreSource } from './image/elf-core/core-source.ts'
 export type { Capabilities, Capability } from './linux/capabilities.ts'
+export { TRACKER_NAMES, type HiddenWrites, type MappingReport, type TrackerName, type WrittenReport } from './tracking/report.ts'
+export type { LiveTracking, TrackOptions }
 export type { DumpEvent, DumpResult, Unproven, StrategyName, TargetDescription }
 
 export interface DumpOptions {
@@ -99,6 +103,10 @@ function requireCount(name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) throw new TidemarkError('usage', `${name} must be a whole number from ${least} on, not ${value}`)
 }
 
+function requireOneOf(name: string, value: string, known: readonly string[]): void {
+  if (!known.includes(value)) throw new TidemarkError('usage', `${value} is no ${name}`, { hint: `one of ${known.join(', ')}` })
+}
+
 /** A process to ask several things of, over one engine. Being attached stops nothing. */
 export class Target implements AsyncDisposable {
   readonly pid: number
@@ -117,6 +125,18 @@ export class Target implements AsyncDisposable {
   /** Bytes of its memory as it runs; fewer than asked where it ends. At most 64 MiB at once. */
   read(from: bigint, length: number): Promise<Uint8Array> {
     return this.#session.request({ kind: 'read', pid: this.pid, address: from, length })
+  }
+
+  /**
+   * Follows its writes, by the best mechanism for each mapping: stops it once, for about a millisecond, to set the mark on
+   * everything. Errors as {@link dump}.
+   */
+  async track(options: TrackOptions = {}): Promise<LiveTracking> {
+    const trackers = options.trackers ?? TRACKER_NAMES
+    for (const name of trackers) requireOneOf('tracker', name, TRACKER_NAMES)
+    if (trackers.length === 0) throw new TidemarkError('usage', 'no tracker is allowed', { hint: `name some of ${TRACKER_NAMES.join(', ')}` })
+    await this.#session.request({ kind: 'track', pid: this.pid, options: { trackers, freezeTimeoutNs: options.freezeTimeoutNs ?? 1e9 } })
+    return new LiveTracking(this.pid, this.#session)
   }
 
   dump(options: DumpOptions): Promise<DumpResult> {

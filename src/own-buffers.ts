@@ -1,4 +1,4 @@
-import { BufferTracking, type TrackedBuffer, type TrackOptions } from './buffers/tracked-buffer.ts'
+import { BufferTracking, type TrackedBuffer, type TrackBufferOptions } from './buffers/tracked-buffer.ts'
 import type { TrackableBuffer } from './buffers/subject.ts'
 import { openOwnMemory } from './linux/own-memory.ts'
 
@@ -18,7 +18,7 @@ let tracking: BufferTracking | undefined
  * Whole pages are reported. Not seen: what an O_DIRECT read or a fixed io_uring buffer, under way as the mark is set, brings later.
  * Errors: {@link TidemarkError} 'usage'; 'unsupported' only when `tracker: 'wp-async'` is asked for.
  */
-export function trackBuffer(buffer: TrackableBuffer, options: TrackOptions = {}): TrackedBuffer {
+export function trackBuffer(buffer: TrackableBuffer, options: TrackBufferOptions = {}): TrackedBuffer {
   tracking ??= new BufferTracking(openOwnMemory())
   return tracking.track(buffer, options)
 }

@@ -3,10 +3,13 @@ import type { ErrorCode } from './kernel/errors.ts'
 import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan } from './snapshot/dump.ts'
+import type { TrackingOptions } from './tracking/tracking.ts'
 
 export type Request =
   | { readonly kind: 'capabilities' }
   | { readonly kind: 'dump'; readonly plan: DumpPlan }
+  | { readonly kind: 'track'; readonly pid: number; readonly options: TrackingOptions }
+  | { readonly kind: 'collect' | 'untrack'; readonly pid: number }
   | { readonly kind: 'describe'; readonly pid: number }
   | { readonly kind: 'read'; readonly pid: number; readonly address: bigint; readonly length: number }
 

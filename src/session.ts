@@ -34,6 +34,11 @@ export class Session implements AsyncDisposable {
     return this.#engine.stdin as unknown as { ref(): void; unref(): void }
   }
 
+  /** Whether no request can be made any more. */
+  get ended(): boolean {
+    return !this.#engine.connected
+  }
+
   /** Performs a request. Rejects with a TidemarkError; with code 'aborted' when `signal` fires, after which the session has ended. */
   async request<T>(request: Request, { signal, onEvent }: RequestOptions = {}): Promise<T> {
     if (signal?.aborted) throw new TidemarkError('aborted', 'interrupted before it began')

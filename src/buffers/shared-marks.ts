@@ -88,7 +88,7 @@ export class SharedMarks {
   /** `undefined` where the kernel fails: ENOMEM when there are too many mappings to split one. */
   #tryRegister(range: PageRange): 'registered' | 'owned' | 'refused' | 'gone' | undefined {
     try {
-      return this.#tracking!.userfault.registerAsync(range)
+      return this.#tracking!.userfault.register(range)
     } catch (error) {
       if (!isTidemarkError(error)) throw error
       return undefined

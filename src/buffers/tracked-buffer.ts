@@ -11,7 +11,7 @@ import { bytesOf, isBuffer, isGrowingMemory, requireTrackable, type TrackableBuf
 import { WpAsyncMarks } from './wp-async.ts'
 import type { WrittenRanges } from './written-ranges.ts'
 
-export interface TrackOptions {
+export interface TrackBufferOptions {
   /**
    * 'auto' (default): 'wp-async' where the kernel can follow the buffer and it has 16 pages or can grow, else 'compare'.
    * 'wp-async': that or an error 'unsupported'. 'compare': a copy of the contents is kept and compared with.
@@ -138,7 +138,7 @@ export class BufferTracking {
   }
 
   /** Errors: 'usage' for what cannot be tracked, 'unsupported' when 'wp-async' is asked for and cannot be had. */
-  track(buffer: TrackableBuffer, { tracker = 'auto' }: TrackOptions): TrackedBuffer {
+  track(buffer: TrackableBuffer, { tracker = 'auto' }: TrackBufferOptions): TrackedBuffer {
     requireTrackable(buffer)
     if (!['auto', 'wp-async', 'compare'].includes(tracker)) throw new TidemarkError('usage', `there is no tracker ${String(tracker)}`, { hint: 'auto, wp-async or compare' })
     const bytes = bytesOf(buffer)
@@ -153,7 +153,7 @@ export class BufferTracking {
     return tracked
   }
 
-  #reasonToCompare(buffer: TrackableBuffer, bytes: Uint8Array, tracker: TrackOptions['tracker']): string | undefined {
+  #reasonToCompare(buffer: TrackableBuffer, bytes: Uint8Array, tracker: TrackBufferOptions['tracker']): string | undefined {
     if (tracker === 'compare') return 'it was asked for'
     const least = FIXED_PAGES_MIN * 2 ** this.#memory.pageShift
     return tracker === 'auto' && bytes.length < least && !canGrow(buffer) ? `it has less than ${least} bytes` : undefined

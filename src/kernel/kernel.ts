@@ -9,7 +9,7 @@ import type { Clock } from './clock.ts'
 import type { Output, OutputPlan } from './output.ts'
 import type { Process } from './process.ts'
 import type { Tasks } from './tasks.ts'
-import type { Userfault } from './userfaults.ts'
+import type { Userfault, WriteProtection } from './userfaults.ts'
 
 export interface Kernel extends Disposable {
   readonly pageShift: PageShift
@@ -25,8 +25,12 @@ export interface Kernel extends Disposable {
   openProcess(pid: number, traced?: 'by-us'): Process
   /** Memory that is there already: touching it never faults. */
   allocate(bytes: number): Block
-  /** Makes a userfaultfd that was taken from the target usable; 'refused' when the kernel lacks WP_ASYNC. */
-  openUserfault(file: number): Userfault | 'refused'
+  /** Makes a userfaultfd that was taken from the target usable; 'refused' when the kernel lacks that protection. */
+  openUserfault(file: number, protection: WriteProtection): Userfault | 'refused'
+  /** Whether the kernel keeps soft-dirty bits, found by writing a page of ours (CONFIG_MEM_SOFT_DIRTY; never on arm64). */
+  hasSoftDirty(): boolean
+  /** A 64-bit hash of each of `count` pages of the block from byte `at` on, into `hashes` from `index` on. Never 0. */
+  hashPages(block: Block, at: number, count: number, hashes: BigUint64Array, index: number): void
   /** Starts a small process of our own that does nothing, to rehearse on. */
   startExtra(): Disposable & { readonly pid: number }
   createOutput(plan: OutputPlan): Output

@@ -17,6 +17,8 @@ export const PageState = {
   swapped: 1 << 4,
   zero: 1 << 5,
   huge: 1 << 6,
+  /** Written since clear_refs, where the kernel has soft-dirty (Linux 6.8 reports it so). */
+  softDirty: 1 << 7,
 } as const
 
 export interface ScanQuery {

@@ -63,6 +63,12 @@ export interface Process extends Disposable {
   /** Which other processes can write the same memory, by {@link objectKey}. */
   otherWriters(objects: ReadonlySet<string>): Map<string, number[]>
   hiddenWriters(): HiddenWriters
+  /** What holds the pages behind a mapping: nothing but memory, a file elsewhere, or it cannot be told. */
+  objectKind(mapping: Mapping): 'memory' | 'file' | 'unknown'
+  /** Clears the soft-dirty bit of every page. Locks the memory map for writing and walks all of it. */
+  clearSoftDirty(): void
+  /** Pages that KSM has merged with equal ones; 0 where the kernel does not tell. */
+  mergedPages(): number
   /** The bits of /proc/PID/coredump_filter. */
   coredumpFilter(): number
   auxiliaryVector(): Uint8Array

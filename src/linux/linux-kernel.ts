@@ -8,7 +8,9 @@ import { allocateBlock, sliceBlock } from './block.ts'
 import { linuxClock } from './clock.ts'
 import { createOutput } from './output-file.ts'
 import { readProcBytes } from './proc.ts'
+import { hashPages } from './page-hash.ts'
 import { openProcess } from './process.ts'
+import { hasSoftDirty } from './soft-dirty.ts'
 import { startExtra } from './extra.ts'
 import { linuxTasks } from './tasks.ts'
 import { openUserfault } from './userfault.ts'
@@ -27,7 +29,9 @@ export function openLinuxKernel(): Kernel {
     scratch: page(2),
     openProcess: (pid, traced) => openProcess(pid, shift, traced),
     allocate: allocateBlock,
-    openUserfault: (file) => openUserfault(file, shift),
+    openUserfault: (file, protection) => openUserfault(file, shift, protection),
+    hasSoftDirty: () => hasSoftDirty(shift),
+    hashPages: (block, at, count, hashes, index) => hashPages(block, at, count, 2 ** shift, hashes, index),
     startExtra,
     createOutput,
     [Symbol.dispose]: () => memory[Symbol.dispose](),

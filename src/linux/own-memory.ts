@@ -53,7 +53,7 @@ function openInto(opened: Disposable[], shift: PageShift, close: () => void): Ow
   opened.push(pageTables)
   const file = openUserfaultfd()
   if (file < 0) return `userfaultfd: ${errnoName(file)}`
-  const userfault = openUserfault(ownByNode(file), shift, closeSync)
+  const userfault = openUserfault(ownByNode(file), shift, 'async', closeSync)
   if (userfault === 'refused') return 'userfaultfd has no WP_ASYNC here (Linux 6.7)'
   opened.push(userfault)
   return tryOut(userfault, pageTables, shift) ?? { userfault, pageTables, [Symbol.dispose]: close }
@@ -92,7 +92,7 @@ function tryOut(userfault: Userfault, pageTables: PageTables, shift: PageShift):
     pageTables.scan(page, { all: PageState.written, none: 0, any: 0, report: PageState.written, protect, trackedOnly: false }, found)
     return found.length > 0
   }
-  if (userfault.registerAsync(page) !== 'registered') return 'memory of our own cannot be registered with userfaultfd'
+  if (userfault.register(page) !== 'registered') return 'memory of our own cannot be registered with userfaultfd'
   const seen = [isWritten(true), isWritten(false)]
   block.bytes[0] = 1
   return seen[0] === true && seen[1] === false && isWritten(false) ? undefined : 'this kernel does not follow writes as it should'

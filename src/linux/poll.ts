@@ -3,6 +3,7 @@ import { systemCall } from './ffi.ts'
 import { NR } from './system-calls.ts'
 
 /** include/uapi/asm-generic/poll.h */
+export const POLLIN = 1
 export const POLLOUT = 4
 export const POLLHUP = 0x10
 
@@ -18,6 +19,6 @@ export function pollFile(file: number, events: number, timeoutMs: number): numbe
   shorts[2] = events
   shorts[3] = 0
   longs[1] = BigInt(Math.floor(timeoutMs / 1000))
-  longs[2] = BigInt((timeoutMs % 1000) * 1_000_000)
+  longs[2] = BigInt(Math.round((timeoutMs % 1000) * 1_000_000))
   return systemCall(NR.ppoll, block.address, 1, block.address + 8) > 0 ? shorts[3]! : 0
 }

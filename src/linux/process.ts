@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, openSync, readSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
@@ -19,6 +19,8 @@ const O_ACCMODE = 3
 const O_WRONLY = 1
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
+/** include/uapi/linux/magic.h: tmpfs, ramfs and hugetlbfs. */
+const MEMORY_FILE_SYSTEMS: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6, 0x9584_58f6])
 /** USER_HZ, the unit of times in /proc/PID/stat: 100 on every architecture Linux runs on here. */
 const TICKS_PER_SECOND = 100
 
@@ -149,6 +151,26 @@ class LinuxProcess implements Process {
       if (pinnedKib > 0 && info.includes('UserBufs:')) fixedBuffers.push(...parseFixedBuffers(info, this.#shift))
     }
     return { pinnedPages: Math.ceil((pinnedKib * 1024) / 2 ** this.#shift), fixedBuffers, directFiles }
+  }
+
+  objectKind(mapping: Mapping): 'memory' | 'file' | 'unknown' {
+    if (/^\/(memfd:|dev\/zero \(deleted\)|SYSV)/.test(mapping.path)) return 'memory'
+    for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
+      try {
+        return MEMORY_FILE_SYSTEMS.has(statfsSync(path).type) ? 'memory' : 'file'
+      } catch {
+        continue
+      }
+    }
+    return 'unknown'
+  }
+
+  clearSoftDirty(): void {
+    writeFileSync(`/proc/${this.#task}/clear_refs`, '4')
+  }
+
+  mergedPages(): number {
+    return Number(readProc(`/proc/${this.#task}/ksm_merging_pages`)?.trim() ?? 0)
   }
 
   coredumpFilter(): number {

@@ -13,6 +13,14 @@ export function notPermitted(pid: number, cause?: unknown): TidemarkError {
   })
 }
 
+/** What we could open (the same permission) but not trace was traced by another, who has let go meanwhile. */
+export function refusedTracing(pid: number): TidemarkError {
+  if (tracerOf(pid) !== 0) return notPermitted(pid)
+  return new TidemarkError('not-permitted', `process ${pid} could not be traced: another process did so until a moment ago`, {
+    pid, hint: 'try again; if it stays so, `tidemark check` tells what is missing',
+  })
+}
+
 export function tracerOf(pid: number): number {
   return Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'TracerPid') ?? 0)
 }

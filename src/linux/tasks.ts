@@ -5,7 +5,7 @@ import { getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
 import { listProc, readProc, readStat } from './proc.ts'
-import { notPermitted } from './refusals.ts'
+import { refusedTracing } from './refusals.ts'
 import { schedField, SchedulerClock } from './scheduler-clock.ts'
 import { NR } from './system-calls.ts'
 
@@ -134,7 +134,7 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
       return (Number(fields[6]) & (PF_IO_WORKER | PF_USER_WORKER)) !== 0 ? 'kernel-worker' : 'forbidden'
     },
 
-    refusal: notPermitted,
+    refusal: refusedTracing,
 
     currentCall(tid) {
       const number = Number.parseInt(readProc(`/proc/${tid}/syscall`) ?? '', 10)

@@ -28,7 +28,7 @@ export function takeAuto(capture: Capture, limits: StrategyLimits): { readonly n
   const options = forecastAll(capture, population, tracker)
   const choice = choose(options, limits)
   if (choice.name === 'precopy' && tracker !== undefined) return { name: 'precopy', moment: takePrecopy(capture, limits, tracker) }
-  tracker?.end()
+  tracker?.end((mapping) => capture.share(mapping) === 'whole')
   return { name: choice.name, moment: STRATEGIES[choice.name].take(capture, limits) }
 }
 

@@ -11,7 +11,7 @@ import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { MappingDetail, Process } from '../kernel/process.ts'
 import { FileLayout } from './file-layout.ts'
 import { PageFile } from './page-file.ts'
-import { readPages } from './page-reader.ts'
+import { readPages } from '../tracee/read-pages.ts'
 import { shareOf, type SelectionRules, type Share } from './selection.ts'
 
 /** A mebibyte at a time stays in the processor's cache between the read and the write. */

@@ -104,7 +104,7 @@ export class PrecopyRounds {
     if (this.#pagesOf(this.#untracked) < CATCH_UP_PAGES) return
     const starts = new Set(this.#untracked.map(({ start }) => start))
     this.#untracked.length = 0
-    this.#tracker.followNew()
+    this.#tracker.adoptAll((mapping) => this.#capture.share(mapping) === 'whole')
     this.#capture.flushHeld()
     for (const mapping of this.#capture.process.mappings()) if (starts.has(mapping.start)) this.#begin(mapping)
   }

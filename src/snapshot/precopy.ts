@@ -31,7 +31,14 @@ export const precopy: Strategy = {
 
 /** Tracks every mapping that goes into the image as a whole. */
 export function trackWhole(capture: Capture, limits: StrategyLimits): WpAsyncTracker {
-  return new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs, (mapping) => capture.share(mapping) === 'whole')
+  const tracker = new WpAsyncTracker(capture.kernel, capture.process, limits.freezeTimeoutNs)
+  try {
+    tracker.adoptAll((mapping) => capture.share(mapping) === 'whole')
+    return tracker
+  } catch (error) {
+    tracker[Symbol.dispose]()
+    throw error
+  }
 }
 
 /** The strategy proper, with a tracker that may have been used to measure first. */
@@ -49,7 +56,7 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => last.take(stopped))
   const { stopped } = moment
   capture.flushHeld()
-  tracker.end()
+  tracker.end((mapping) => capture.share(mapping) === 'whole')
   for (const range of last.dropped) capture.erase(range)
   return {
     threads: moment.threads, mappings: moment.mappings,

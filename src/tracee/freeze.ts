@@ -5,13 +5,15 @@
 import { TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Registers } from '../kernel/architecture.ts'
-import type { TaskStatus } from '../kernel/tasks.ts'
+import type { SeizeOutcome, TaskStatus } from '../kernel/tasks.ts'
 
 export interface FreezeOptions {
   /** How long to wait for the last thread to stop before giving up and letting all run on. */
   readonly timeoutNs: number
   /** 'any': one thread that stops is enough. */
   readonly threads: 'all' | 'any'
+  /** Called again and again while threads are being stopped: lets go on those that wait for us, and so cannot stop. */
+  readonly meanwhile?: () => void
 }
 
 export interface FrozenThread {
@@ -31,6 +33,7 @@ type NotPromise<T> = T extends PromiseLike<unknown> ? never : T
 /** Half a millisecond of asking again at once; threads stop in 0.1 ms, and a sleep would cost 0.05 ms more. */
 const SPIN_NS = 500_000
 const NAP_NS = 50_000
+const OTHER_TRACER_NS = 50_000_000
 
 /**
  * Stops threads of a process, runs `body`, and lets them go, whatever happens. `body` cannot await:
@@ -75,26 +78,26 @@ export class Stopped {
     this.#kernel.clock.settle()
     this.#noteSleepers()
     this.startedNs = this.#kernel.clock.nowNs()
-    if (options.threads === 'all') this.#stopAll(options.timeoutNs)
-    else this.#stopAny(options.timeoutNs)
+    if (options.threads === 'all') this.#stopAll(options)
+    else this.#stopAny(options)
     this.frozenNs = this.#kernel.clock.nowNs()
     if (this.threads.length === 0) throw new TidemarkError('gone', `process ${this.pid} is gone`, { pid: this.pid })
   }
 
   /** Threads appear while others are being stopped; none can once a whole pass finds no new one. */
-  #stopAll(timeoutNs: number): void {
+  #stopAll(options: FreezeOptions): void {
     for (let fresh = this.#unknownThreads(); fresh.length > 0; fresh = this.#unknownThreads()) {
       for (const tid of fresh) this.#ask(tid)
-      this.#awaitPending(timeoutNs)
+      this.#awaitPending(options)
     }
   }
 
   /** One thread at a time: a thread that was asked and never stops could not be let go again before this OS thread ends. */
-  #stopAny(timeoutNs: number): void {
+  #stopAny(options: FreezeOptions): void {
     const { tasks } = this.#kernel
     for (const tid of tasks.threads(this.pid)) {
       if (tasks.describeWait(tid).startsWith('state D') || !this.#ask(tid)) continue
-      this.#awaitPending(timeoutNs)
+      this.#awaitPending(options)
       if (this.threads.length > 0) return
     }
   }
@@ -105,8 +108,8 @@ export class Stopped {
 
   #ask(tid: number): boolean {
     const { tasks } = this.#kernel
+    const outcome = this.#seize(tid)
     this.#known.add(tid)
-    const outcome = tasks.seize(tid)
     if (outcome === 'seized') {
       this.#pending.add(tid)
       tasks.interrupt(tid)
@@ -119,7 +122,19 @@ export class Stopped {
     return false
   }
 
-  #awaitPending(timeoutNs: number): void {
+  /** Another tracer (a second dump, say) may hold the target for some milliseconds: as long as we hold nobody, we wait for it. */
+  #seize(tid: number): SeizeOutcome {
+    const { clock, tasks } = this.#kernel
+    const start = clock.nowNs()
+    for (;;) {
+      const outcome = tasks.seize(tid)
+      const waits = outcome === 'not-permitted' && this.#known.size === 0 && tasks.whyRefused(this.pid, tid) === 'forbidden'
+      if (!waits || clock.nowNs() - start > OTHER_TRACER_NS) return outcome
+      clock.sleepNs(NAP_NS)
+    }
+  }
+
+  #awaitPending({ timeoutNs, meanwhile }: FreezeOptions): void {
     const { clock, tasks } = this.#kernel
     const start = clock.nowNs()
     for (;;) {
@@ -128,6 +143,7 @@ export class Stopped {
         if (status !== undefined) this.#settle(tid, status)
       }
       if (this.#pending.size === 0) return
+      meanwhile?.()
       const waited = clock.nowNs() - start
       if (waited > timeoutNs) throw this.#wouldNotStop(timeoutNs)
       if (waited > SPIN_NS) clock.sleepNs(NAP_NS)

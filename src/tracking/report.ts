@@ -1,4 +1,7 @@
 /** What tracking tells its caller: plain values, fit to travel between processes. */
+import { addressOf, formatAddress, type PageShift } from '../memory/address.ts'
+import { permissions } from '../memory/mapping.ts'
+import type { Round } from './tracking.ts'
 
 /** The mechanisms, best first. */
 export const TRACKER_NAMES = ['wp-async', 'soft-dirty', 'wp-sync', 'compare'] as const
@@ -16,7 +19,7 @@ export interface MappingReport {
   readonly end: string
   readonly permissions: string
   readonly path: string
-  /** By which mechanism it is followed; 'none' when nothing can, and then `blindSpots` says why. */
+  /** By which mechanism it is followed; 'none' when nothing can: its pages are then reported whole, but for memory that is not the program's to write. */
   readonly tracker: TrackerName | 'none'
   readonly blindSpots: readonly HiddenWrites[]
   readonly writtenPages: number
@@ -37,4 +40,17 @@ export interface WrittenReport {
   readonly blindSpots: readonly HiddenWrites[]
   /** How long the target stood still for this report; 0 when it did not. */
   readonly stopNs: number
+}
+
+/** A round in the words of {@link WrittenReport}. */
+export function describeRound(pid: number, shift: PageShift, round: Round): WrittenReport {
+  const mappings = round.followed.map(({ mapping, tracker, hidden, written }): MappingReport => ({
+    start: formatAddress(addressOf(mapping.start, shift)), end: formatAddress(addressOf(mapping.end, shift)),
+    permissions: permissions(mapping), path: mapping.path, tracker, blindSpots: hidden,
+    writtenPages: written.pageCount(), written: written.toAddresses(shift),
+  }))
+  return {
+    pid, pageBytes: 2 ** shift, atNs: Math.round(round.atNs), elapsedNs: Math.round(round.elapsedNs), stopNs: Math.round(round.stopNs),
+    writtenPages: mappings.reduce((pages, { writtenPages }) => pages + writtenPages, 0), mappings, blindSpots: round.hidden,
+  }
 }

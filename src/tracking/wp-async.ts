@@ -1,122 +1,91 @@
-/**
- * tracking/ answers one question: which pages were written since the mark? It never copies a page's contents.
- *
- * wp-async: userfaultfd write-protection that the kernel resolves itself (Linux 6.7, x86-64; arm64 from 6.10).
- * A first write costs the target about 1 µs and nobody is asked; PAGEMAP_SCAN reads and re-arms in one pass.
- */
 import type { PageNumber } from '../memory/address.ts'
 import { isFileBacked, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
-import type { RegionList } from '../memory/region-list.ts'
-import { isTidemarkError, TidemarkError } from '../kernel/errors.ts'
+import type { PageSpans } from '../memory/page-spans.ts'
+import { RegionList } from '../memory/region-list.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Userfault } from '../kernel/userfaults.ts'
-import { whileStopped, type Stopped } from '../tracee/freeze.ts'
-import { withHelper } from '../tracee/helper.ts'
+import type { Stopped } from '../tracee/freeze.ts'
+import { OwnPages } from './own-pages.ts'
+import { Registration } from './registration.ts'
+import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
 
 /**
- * O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY. The last is what an unprivileged target may have: the call is made with
- * its rights, not ours. It only decides who may be made to wait, and with WP_ASYNC nobody is: writes that the kernel
- * makes for the program are seen all the same (do_wp_page(), mm/memory.c, Linux 6.18).
+ * userfaultfd write-protection that the kernel resolves itself (Linux 6.7, x86-64; arm64 from 6.10). A first write costs
+ * the target about 1 µs and nobody is asked; PAGEMAP_SCAN reads and re-arms in one pass. Any kind of mapping but the kernel's own.
  */
-const USERFAULTFD_FLAGS = 0o2004001
-
-const POPULATED = PageState.present | PageState.swapped
-
-/** What closing may visit while all threads stand: 128 MiB of pages of files, whose tracking cannot be dropped first. */
-const VISITED_PAGES_MAX = 32_768
-
-/**
- * Mappings are registered, and let go, only while all threads stand: the range is then that of whole mappings. A part of one
- * would become a mapping of its own, and the program's mremap over both would fail (EFAULT).
- */
-export class WpAsyncTracker implements Disposable {
-  readonly #kernel: Kernel
+export class WpAsyncTracker implements Tracker {
+  readonly name = 'wp-async'
+  readonly registers = true
   readonly #process: Process
-  readonly #freezeTimeoutNs: number
-  readonly #wanted: (mapping: Mapping) => boolean
-  readonly #userfault: Userfault
-  readonly #refused = new Set<number>()
+  readonly #registration: Registration
   readonly #cleared = new Set<number>()
-  /** The longest stop that setting up and ending cost so far. */
-  stopNsMax = 0
+  readonly #found = new RegionList(4096)
+  readonly #ownPages = new OwnPages()
 
-  /**
-   * Registers every mapping that is `wanted`.
-   * Errors: 'unsupported' when the kernel has no WP_ASYNC or the target no place for a remote call; those of whileStopped.
-   */
-  constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number, wanted: (mapping: Mapping) => boolean) {
-    this.#kernel = kernel
+  constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number) {
     this.#process = process
-    this.#freezeTimeoutNs = freezeTimeoutNs
-    this.#wanted = wanted
-    this.#userfault = this.#whileStopped((stopped) => {
-      const userfault = openInTarget(kernel, process, stopped)
-      this.#register(userfault)
-      return userfault
-    })
+    this.#registration = new Registration(kernel, process, 'async', freezeTimeoutNs)
   }
 
-  #whileStopped<T>(body: (stopped: Stopped) => T extends PromiseLike<unknown> ? never : T): T {
-    const { result, stopped } = whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#freezeTimeoutNs, threads: 'all' }, (stopped) => ({ stopped, result: body(stopped) }))
-    this.stopNsMax = Math.max(this.stopNsMax, stopped.releasedNs - stopped.startedNs)
-    return result
+  get stopNsMax(): number {
+    return this.#registration.stopNsMax
   }
 
-  #register(userfault: Userfault): void {
-    for (const mapping of this.#process.mappings()) {
-      if (this.#wanted(mapping) && userfault.registerAsync(mapping) !== 'registered') this.#refused.add(mapping.start)
+  adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused' {
+    return this.#registration.register(stopped, mapping)
+  }
+
+  /** As {@link Registration.registerAll}. */
+  adoptAll(wanted: (mapping: Mapping) => boolean): void {
+    this.#registration.registerAll(wanted)
+  }
+
+  /** As {@link Registration.isRefused}. */
+  isRefused(mapping: Mapping): boolean {
+    return this.#registration.isRefused(mapping)
+  }
+
+  follows(mapping: Mapping): boolean {
+    return this.#registration.covers(mapping) && this.isTracked(mapping, this.#found)
+  }
+
+  mark(mappings: readonly Mapping[], sink: Sink): void {
+    for (const mapping of mappings) {
+      this.#cleared.delete(mapping.start)
+      this.clearStale(mapping, this.#found)
+      drain((start, found) => this.markAll({ start, end: mapping.end }, found), mapping.start, this.#found, (regions) => sink(mapping).addRegions(regions))
+      if (isPrivateFile(mapping)) this.#collectPrivateFile(mapping, sink(mapping))
     }
   }
 
-  /** Whether the mapping cannot be registered: another userfaultfd owns it, or the kernel refuses its kind. */
-  isRefused(mapping: Mapping): boolean {
-    return this.#refused.has(mapping.start)
-  }
-
-  /** Stops the target for a moment to register mappings that have come since. */
-  followNew(): void {
-    this.#whileStopped(() => this.#register(this.#userfault))
+  collect(mappings: readonly Mapping[], sink: Sink): void {
+    for (const mapping of mappings) {
+      if (isPrivateFile(mapping)) this.#collectPrivateFile(mapping, sink(mapping))
+      else drain((start, found) => this.takeWritten({ start, end: mapping.end }, found), mapping.start, this.#found, (regions) => sink(mapping).addRegions(regions))
+    }
   }
 
   /**
-   * Ends the tracking without holding up the target. Closing alone would visit every page with the memory map locked,
-   * 17 ms per GiB of 4 KiB pages, whether protected or not. So the protection is taken off in pieces first, and in a short
-   * stop the tracking is dropped and the rest closed, which then has nothing to visit.
+   * A page of the program's own that it has given up (MADV_DONTNEED) has the file's contents again, and the mark still
+   * says clean (zap_pte_range() leaves a marker, mm/memory.c, Linux 6.18). So it is remembered which pages were its own.
    */
-  end(): void {
-    try {
-      this.#endGently()
-    } catch (error) {
-      if (!isTidemarkError(error)) throw error // A target that has ended, or does not stop, needs no gentleness.
-    }
-    this.#userfault[Symbol.dispose]()
+  #collectPrivateFile(mapping: Mapping, changed: PageSpans): void {
+    const query = { all: 0, none: 0, any: POPULATED, report: PageState.written | PageState.file | PageState.present, protect: true, trackedOnly: false }
+    this.#ownPages.begin(mapping)
+    drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
+      this.#ownPages.visit(regions, changed)
+    })
+    this.#ownPages.finish(changed)
   }
 
-  #endGently(): void {
-    const mappings = this.#tracked()
-    for (const mapping of mappings) this.#userfault.unprotect(mapping)
-    const visited = mappings.reduce((pages, mapping) => isFileBacked(mapping) ? pages + mapping.end - mapping.start : pages, 0)
-    if (visited <= VISITED_PAGES_MAX) this.#whileStopped(() => this.#dropAndClose(mappings))
+  serve(): number {
+    return 0
   }
 
-  #tracked(): readonly Mapping[] {
-    return this.#process.mappings().filter((mapping) => this.#wanted(mapping) && !this.isRefused(mapping))
-  }
-
-  /** A mark that stayed behind on a page would make the next tracking take it for clean (see {@link clearStale}). */
-  #dropAndClose(unprotected: readonly Mapping[]): void {
-    const done = new Map(unprotected.map(({ start, end }) => [start, end]))
-    let dropped = 0
-    for (const mapping of this.#tracked()) {
-      if (isFileBacked(mapping)) continue
-      if (done.get(mapping.start) !== mapping.end) this.#userfault.unprotect(mapping)
-      if (this.#userfault.dropTracking(mapping) === 'dropped') dropped++
-      else if (dropped === 0) return // This kernel does not let us; nothing has changed.
-    }
-    this.#userfault[Symbol.dispose]()
+  end(tracked: (mapping: Mapping) => boolean): void {
+    this.#registration.end(tracked)
   }
 
   /**
@@ -128,7 +97,7 @@ export class WpAsyncTracker implements Disposable {
     this.#cleared.add(range.start)
     found.clear()
     const query = { all: 0, none: PageState.written, any: POPULATED, report: 0, protect: false, trackedOnly: true }
-    if (this.#process.pageTables.scan(range, query, found).kind === 'full' || found.length > 0) this.#userfault.unprotect(range)
+    if (this.#process.pageTables.scan(range, query, found).kind === 'full' || found.length > 0) this.#registration.userfault.unprotect(range)
   }
 
   /** Whether the mapping is registered: one that has come since is not, even where another was. */
@@ -165,19 +134,10 @@ export class WpAsyncTracker implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#userfault[Symbol.dispose]()
+    this.#registration[Symbol.dispose]()
   }
 }
 
-/** The call is made by a helper in the target, whose descriptor we copy; the helper's own goes with it. */
-function openInTarget(kernel: Kernel, process: Process, stopped: Stopped): Userfault {
-  const file = withHelper(kernel, process, stopped.threads[0]!, (helper) => {
-    const remote = helper.call(kernel.architecture.calls.userfaultfd, [USERFAULTFD_FLAGS])
-    return remote < 0 ? remote : kernel.tasks.takeFile(helper.pid, remote)
-  })
-  const userfault = file < 0 ? 'refused' : kernel.openUserfault(file)
-  if (userfault !== 'refused') return userfault
-  throw new TidemarkError('unsupported', 'the kernel does not track writes for us (userfaultfd with WP_ASYNC, Linux 6.7)', {
-    pid: process.pid, hint: 'use --strategy fork or stop; `tidemark check` tells more',
-  })
+function isPrivateFile(mapping: Mapping): boolean {
+  return isFileBacked(mapping) && !mapping.shared
 }

@@ -1,10 +1,10 @@
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import type { PageShift } from '../../memory/address.ts'
 import { RegionList } from '../../memory/region-list.ts'
 import { PageState, type ScanQuery } from '../../kernel/page-tables.ts'
 import type { Userfault } from '../../kernel/userfaults.ts'
 import type { Capability } from '../capabilities.ts'
 import { PagemapFile } from '../pagemap.ts'
+import { trySoftDirty } from '../soft-dirty.ts'
 import { openUserfault } from '../userfault.ts'
 import { attempt, fails, refusalOf, works, type Outcome } from './attempt.ts'
 import { SAMPLES, type Sample } from './sample.ts'
@@ -13,8 +13,6 @@ import { howToTrace, type Situation } from './situation.ts'
 type Open = (() => number) | undefined
 
 const NEEDS_WP_ASYNC = 'Linux 6.7 with CONFIG_PTE_MARKER_UFFD_WP (arm64: 6.10)'
-/** Documentation/admin-guide/mm/pagemap.rst: bit 55 of an entry, so bit 23 of its upper half. */
-const SOFT_DIRTY_UPPER = 1 << 23
 
 export function probeTracking(open: Open, shift: PageShift, situation: Situation): Capability[] {
   const group = 'tracking'
@@ -35,7 +33,7 @@ export function probeTracking(open: Open, shift: PageShift, situation: Situation
     kind('hugetlb', 'hugetlb pages', SAMPLES.hugetlb),
     attempt({
       name: 'soft-dirty', group, title: 'Follow writes without userfaultfd (soft-dirty)',
-      remedy: 'memory that another userfaultfd owns is copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirty(shift),
+      remedy: 'memory that another userfaultfd owns is copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirtyWorks(shift),
     }),
   ]
 }
@@ -61,7 +59,7 @@ const WRITTEN: ScanQuery = { all: PageState.written | PageState.present, none: 0
 function followWrites(open: Open, map: (shift: PageShift) => Sample, shift: PageShift, situation: Situation): Outcome {
   const file = open?.() ?? -1
   if (file < 0) return fails('no userfaultfd can be had', `no tracking of writes, so no precopy; ${howToTrace(situation)}`)
-  const userfault = openUserfault(file, shift)
+  const userfault = openUserfault(file, shift, 'async')
   if (userfault === 'refused') return fails('this kernel has no WP_ASYNC')
   try {
     return followSample(userfault, map, shift)
@@ -81,7 +79,7 @@ function followSample(userfault: Userfault, map: (shift: PageShift) => Sample, s
     return fails(`not tried: ${why}`, map === SAMPLES.sharedFile ? 'needs a directory to write in: set TMPDIR' : 'whether it works is seen with each target')
   }
   try {
-    const registered = userfault.registerAsync(sample.range)
+    const registered = userfault.register(sample.range)
     if (registered !== 'registered') return fails(`UFFDIO_REGISTER: ${registered}`)
     const pages = scan(sample, MARK, shift)
     if (pages === 0) return fails('the page was not found by PAGEMAP_SCAN')
@@ -94,26 +92,8 @@ function followSample(userfault: Userfault, map: (shift: PageShift) => Sample, s
   }
 }
 
-/**
- * clear_refs succeeds on kernels that do nothing then, and PAGEMAP_SCAN accepts SOFT_DIRTY on them, so only the whole way
- * round tells. Without the bit on a page just written there is none, and our page tables need not be walked.
- */
-function softDirty(shift: PageShift): Outcome {
-  using sample = SAMPLES.anon(shift)
-  const pagemap = openSync('/proc/self/pagemap', 'r')
-  try {
-    const entry = Buffer.alloc(8)
-    const isDirty = (): boolean => {
-      readSync(pagemap, entry, 0, 8, sample.range.start * 8)
-      return (entry.readUInt32LE(4) & SOFT_DIRTY_UPPER) !== 0
-    }
-    if (!isDirty()) return fails('a page just written is not marked: this kernel does not have it')
-    writeFileSync('/proc/self/clear_refs', '4')
-    if (isDirty()) return fails('the mark cannot be cleared')
-    sample.bytes[64] = 1
-    return isDirty() ? works() : fails('a write after clearing was not seen')
-  } finally {
-    closeSync(pagemap)
-  }
+function softDirtyWorks(shift: PageShift): Outcome {
+  const found = trySoftDirty(shift)
+  if (found === 'works') return works()
+  return fails({ 'absent': 'a page just written is not marked: this kernel does not have it', 'not-cleared': 'the mark cannot be cleared', 'not-set': 'a write after clearing was not seen' }[found])
 }
-

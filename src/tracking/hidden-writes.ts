@@ -1,0 +1,130 @@
+import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import type { PageRange } from '../memory/page-range.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { HiddenWriters, Process } from '../kernel/process.ts'
+import type { HiddenWrites } from './report.ts'
+
+/** Looking through other processes and open files may take one part in this many of our time. */
+const DUTY = 50
+
+/**
+ * What changes memory without showing in its page tables, looked for before each report:
+ * other processes' writes to shared memory, write(2) and truncation of a mapped file, devices and io_uring writing to
+ * pinned pages, O_DIRECT reads under way, pages that KSM merges.
+ */
+export class HiddenWritesWatch {
+  readonly #process: Process
+  readonly #writers: Paced<Map<string, number[]>>
+  readonly #kernelWriters: Paced<HiddenWriters>
+  readonly #kinds = new Map<string, 'memory' | 'file' | 'unknown'>()
+  #stamps = new Map<string, string | undefined>()
+  #changed = new Set<string>()
+  #shared: ReadonlySet<string> = new Set()
+
+  constructor(process: Process, clock: Clock) {
+    this.#process = process
+    this.#writers = new Paced(clock, () => this.#shared.size === 0 ? new Map() : process.otherWriters(this.#shared))
+    this.#kernelWriters = new Paced(clock, () => process.hiddenWriters())
+  }
+
+  /** Looks before pages are collected: what a file's times miss then, they show the next time. */
+  look(mappings: readonly Mapping[]): void {
+    const files = mappings.filter(isFileBacked)
+    const shared = new Set(files.filter((mapping) => mapping.shared).map(objectKey))
+    if ([...shared].some((key) => !this.#shared.has(key))) this.#writers.expire()
+    this.#shared = shared
+    this.#writers.look()
+    this.#kernelWriters.look()
+    this.#compareStamps(files)
+  }
+
+  #compareStamps(files: readonly Mapping[]): void {
+    const stamps = new Map<string, string | undefined>()
+    this.#changed = new Set()
+    for (const mapping of files) {
+      const key = objectKey(mapping)
+      if (stamps.has(key)) continue
+      const stamp = this.#process.fileStamp(mapping)
+      stamps.set(key, stamp)
+      if (this.#stamps.has(key) && (stamp === undefined || this.#stamps.get(key) !== stamp)) this.#changed.add(key)
+    }
+    this.#stamps = stamps
+  }
+
+  /**
+   * Whether any page of the mapping may hold something else because its object was changed otherwise than through a mapping.
+   * Not said of shared files on a disk: their times change with every write through the mapping too.
+   */
+  isRewritten(mapping: Mapping): boolean {
+    return this.#isChanged(mapping) && (!mapping.shared || this.#kind(mapping) === 'memory')
+  }
+
+  #isChanged(mapping: Mapping): boolean {
+    return isFileBacked(mapping) && this.#changed.has(objectKey(mapping))
+  }
+
+  #kind(mapping: Mapping): 'memory' | 'file' | 'unknown' {
+    const key = objectKey(mapping)
+    let kind = this.#kinds.get(key)
+    if (kind === undefined) this.#kinds.set(key, kind = this.#process.objectKind(mapping))
+    return kind
+  }
+
+  /** Registered with io_uring: the kernel writes there at any time. */
+  get fixedBuffers(): readonly PageRange[] {
+    return this.#kernelWriters.value.fixedBuffers
+  }
+
+  of(mapping: Mapping): HiddenWrites[] {
+    const found: HiddenWrites[] = []
+    const pids = mapping.shared ? this.#writers.value.get(objectKey(mapping)) : undefined
+    if (pids !== undefined) {
+      const listed = pids.length <= 3 ? pids.join(', ') : `${pids.slice(0, 3).join(', ')} and ${pids.length - 3} more`
+      found.push({ kind: 'shared-writers', why: `process ${listed} can write it too` })
+    }
+    if (mapping.shared && this.#isChanged(mapping) && !this.isRewritten(mapping)) {
+      found.push({ kind: 'file-written', why: 'its file was written, perhaps with write(2), which shows in no page table' })
+    }
+    return found
+  }
+
+  ofProcess(softDirty: boolean): HiddenWrites[] {
+    const { pinnedPages, fixedBuffers, directFiles } = this.#kernelWriters.value
+    const found: HiddenWrites[] = []
+    const unexplained = pinnedPages - fixedBuffers.reduce((pages, { start, end }) => pages + end - start, 0)
+    if (unexplained > 0) found.push({ kind: 'pinned', why: `${unexplained} pages are pinned for a device, whose writes no tracking sees` })
+    if (directFiles > 0) found.push({ kind: 'direct-io', why: `${directFiles} files are open for O_DIRECT reading, whose data may arrive after the page was reported` })
+    const merged = softDirty ? this.#process.mergedPages() : 0
+    if (merged > 0) found.push({ kind: 'merged', why: `KSM has merged ${merged} pages, and lost their soft-dirty bits` })
+    return found
+  }
+}
+
+/** Something costly to find out, asked again when it has paid off. */
+class Paced<T> {
+  readonly #clock: Clock
+  readonly #ask: () => T
+  #value: T | undefined
+  #dueNs = 0
+
+  constructor(clock: Clock, ask: () => T) {
+    this.#clock = clock
+    this.#ask = ask
+  }
+
+  expire(): void {
+    this.#dueNs = 0
+  }
+
+  look(): void {
+    const startNs = this.#clock.nowNs()
+    if (startNs < this.#dueNs) return
+    this.#value = this.#ask()
+    const endNs = this.#clock.nowNs()
+    this.#dueNs = endNs + (endNs - startNs) * DUTY
+  }
+
+  get value(): T {
+    return this.#value ??= this.#ask()
+  }
+}
