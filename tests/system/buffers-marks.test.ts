@@ -83,6 +83,21 @@ test('memory that is discarded, or replaced by other memory, under a buffer coun
   assert.deepEqual([...pagesOf(tracked.written(), bytes)], [9], 'and is followed from then on')
 })
 
+test('huge pages are reported by the small page that was written', { skip }, () => {
+  const memory = wasmMemory({ initial: 128, maximum: 128 })
+  const bytes = new Uint8Array(memory.buffer)
+  const MADV_HUGEPAGE = 14
+  systemCall(NR.madvise, addressOfBytes(bytes), bytes.length, MADV_HUGEPAGE)
+  bytes.fill(1)
+  using tracked = trackBuffer(memory)
+  for (let round = 0; round < 3; round++) {
+    tracked.mark()
+    const pages = [3 + round, 700, 1500 + round]
+    for (const page of pages) bytes[page * PAGE_BYTES] = round
+    assert.deepEqual([...pagesOf(tracked.written(), bytes)], pages)
+  }
+})
+
 test('a tracker that ends lets go of its pages while others go on', { skip }, () => {
   using kept = trackBuffer(wasmMemory({ initial: 16, maximum: 16 }))
   const registered = registeredMappings()
