@@ -49,4 +49,9 @@ export interface PageTables {
    * `full` means `found` has no room left and the scan is to go on from `next`.
    */
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome
+  /**
+   * Appends the pages that read as swapped and of which nothing is left but a marker. Where a marker may not be told from a
+   * page in swap (without CAP_SYS_ADMIN) every page that reads as swapped.
+   */
+  lost(range: PageRange, found: RegionList): ScanOutcome
 }

@@ -61,34 +61,42 @@ function pageFromHex(hex: string, shift: PageShift): Mapping['start'] {
 
 const NO_DETAIL: MappingDetail = {
   dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false,
+  swapped: false, sharesPages: false,
 }
+
+/** Lines of smaps, in KiB. */
+const NO_SIZES = { Anonymous: 0, Swap: 0, SwapPss: 0, Private_Hugetlb: 0, Shared_Clean: 0, Shared_Dirty: 0 }
+type Sizes = typeof NO_SIZES
 
 /** Reads /proc/PID/smaps: VmFlags (proc_pid_smaps(5)) and how much of each mapping is its own. */
 export function readDetails(pid: number, shift: PageShift): Map<number, MappingDetail> {
   const details = new Map<number, MappingDetail>()
   let start = -1
-  let anonymous = false
+  let sizes = { ...NO_SIZES }
   for (const line of (readProc(`/proc/${pid}/smaps`) ?? '').split('\n')) {
-    if (line.startsWith('Anonymous:') || line.startsWith('Swap:') || line.startsWith('Private_Hugetlb:')) {
-      anonymous ||= !/\s0 kB$/.test(line)
-    } else if (line.startsWith('VmFlags:')) {
-      details.set(start, detailOf(line, anonymous))
+    if (line.startsWith('VmFlags:')) {
+      details.set(start, detailOf(line, sizes))
     } else if (/^[0-9a-f]+-/.test(line)) {
       start = pageFromHex(line.slice(0, line.indexOf('-')), shift)
-      anonymous = false
+      sizes = { ...NO_SIZES }
       details.set(start, NO_DETAIL)
+    } else {
+      const key = line.slice(0, line.indexOf(':'))
+      if (key in sizes) sizes[key as keyof Sizes] = Number.parseInt(line.slice(key.length + 1), 10)
     }
   }
   return details
 }
 
-function detailOf(line: string, hasAnonymous: boolean): MappingDetail {
+function detailOf(line: string, sizes: Sizes): MappingDetail {
   const flags = new Set(line.slice('VmFlags:'.length).trim().split(' '))
   return {
     dontDump: flags.has('dd'),
     special: flags.has('io') || flags.has('pf'),
     hugetlb: flags.has('ht'),
     missingInFork: flags.has('dc') || flags.has('wf'),
-    hasAnonymous,
+    hasAnonymous: sizes.Anonymous + sizes.Swap + sizes.Private_Hugetlb > 0,
+    swapped: sizes.Swap > 0,
+    sharesPages: sizes.Shared_Clean + sizes.Shared_Dirty > 0 || sizes.SwapPss < sizes.Swap,
   }
 }

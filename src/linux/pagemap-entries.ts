@@ -30,18 +30,36 @@ export class PagemapEntries implements PageTables {
 
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome {
     assert(!query.protect && !query.trackedOnly, 'entries can be read, not protected')
+    return this.#walk(range, found, (_lower, upper) => {
+      const state = stateOf(upper)
+      const matches = (state & query.all) === query.all && (state & query.none) === 0 && (query.any === 0 || (state & query.any) !== 0)
+      return matches ? state & query.report : undefined
+    })
+  }
+
+  lost(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#walk(range, found, (lower, upper) => ((upper & SWAPPED) !== 0 && mayBeMarker(lower, upper) ? PageState.swapped : undefined))
+  }
+
+  /** Appends the pages for which `judge`, given the halves of an entry, has a state to report. */
+  #walk(range: PageRange, found: RegionList, judge: (lower: number, upper: number) => number | undefined): ScanOutcome {
     for (let from: number = range.start; from < range.end; from += ENTRIES_AT_ONCE) {
       const count = Math.min(ENTRIES_AT_ONCE, range.end - from)
       const entries = readSync(this.#file, this.#bytes, 0, count * ENTRY_BYTES, from * ENTRY_BYTES) / ENTRY_BYTES
       if (entries === 0) return { kind: 'gone' }
       for (let i = 0; i < entries; i++) {
-        const state = stateOf(this.#halves[2 * i + 1]!)
-        if ((state & query.all) !== query.all || (state & query.none) !== 0 || (query.any !== 0 && (state & query.any) === 0)) continue
-        if (!append(found, from + i, state & query.report)) return { kind: 'full', next: (from + i) as PageNumber }
+        const state = judge(this.#halves[2 * i]!, this.#halves[2 * i + 1]!)
+        if (state === undefined) continue
+        if (!append(found, from + i, state)) return { kind: 'full', next: (from + i) as PageNumber }
       }
     }
     return { kind: 'done' }
   }
+}
+
+/** Bits 0 to 4 are the swap type, 31 for a marker (include/linux/swapops.h, Linux 5.19); 5 to 54 the offset, 0 in no swap area. Both are 0 for who may not know. */
+function mayBeMarker(lower: number, upper: number): boolean {
+  return (lower & 31) === 31 || (lower === 0 && (upper & 0x7f_ffff) === 0)
 }
 
 function stateOf(upperHalf: number): number {

@@ -59,6 +59,10 @@ export class PagemapFile implements PageTables, Disposable {
     return { kind: 'done' }
   }
 
+  lost(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#entries.lost(range, found)
+  }
+
   #fillArgument(from: number, to: number, query: ScanQuery, room: number): void {
     const words = this.#words
     words.fill(0, 0, ARGUMENT_BYTES / 4)

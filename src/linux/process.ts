@@ -2,12 +2,15 @@ import { closeSync, openSync, readSync, statfsSync, statSync, writeFileSync } fr
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
 import { TidemarkError } from '../kernel/errors.ts'
 import type { HiddenWriters, MappingDetail, Process, ProcessIdentity, ThreadTimes } from '../kernel/process.ts'
 import { systemCall } from './ffi.ts'
 import { MapsFile, parseMaps, readDetails } from './maps.ts'
+import { PageOut } from './page-out.ts'
 import { PagemapFile } from './pagemap.ts'
 import { listProc, readProc, readProcBytes, readStat, statusLine } from './proc.ts'
+import { findSwappedShared } from './shared-swap.ts'
 import { NR } from './system-calls.ts'
 import { LinuxMemory } from './target-memory.ts'
 import { notPermitted, processGone, tracerOf } from './refusals.ts'
@@ -58,6 +61,7 @@ class LinuxProcess implements Process {
   readonly memory: LinuxMemory
   readonly pageTables: PagemapFile
   readonly #maps: MapsFile
+  readonly #pageOut: PageOut
   readonly #shift: PageShift
   /** The thread whose /proc directory shows the memory: once the first thread has ended, its own shows none. */
   readonly #task: number
@@ -69,6 +73,7 @@ class LinuxProcess implements Process {
     this.#maps = new MapsFile(this.#task, shift)
     this.pageTables = new PagemapFile(this.#task, shift)
     this.memory = new LinuxMemory(this.#task, shift)
+    this.#pageOut = new PageOut(this.#task, shift)
   }
 
   /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
@@ -104,6 +109,14 @@ class LinuxProcess implements Process {
     }
   }
 
+  swappedShared(mapping: Mapping, range: PageRange, found: RegionList): void {
+    findSwappedShared(this.#mapFile(mapping), mapping, range, this.#shift, this.pageTables, found)
+  }
+
+  pageOut(regions: RegionList): 'done' | 'refused' {
+    return this.#pageOut.pageOut(regions)
+  }
+
   /** Opening these links needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_map_files_get_link, Linux 5.9). */
   #mapFile(mapping: Mapping): string {
     const hex = (page: number): string => (BigInt(page) << BigInt(this.#shift)).toString(16)
@@ -113,11 +126,10 @@ class LinuxProcess implements Process {
   fileStamp(mapping: Mapping): string | undefined {
     for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
       try {
-        const stat = statSync(path, { bigint: true })
-        if (Number(stat.ino) !== mapping.inode) continue
+        const { ino, size, mtimeMs, ctimeMs } = statSync(path)
+        if (ino !== mapping.inode) continue
         // A timestamp moves with the clock tick, 1 to 10 ms: one this young may hide a later write.
-        if (BigInt(Date.now()) * 1_000_000n - stat.mtimeNs < 50_000_000n) return undefined
-        return `${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`
+        return Date.now() - mtimeMs < 50 ? undefined : `${size}:${mtimeMs}:${ctimeMs}`
       } catch {
         continue
       }
@@ -232,6 +244,7 @@ class LinuxProcess implements Process {
     this.#maps[Symbol.dispose]()
     this.pageTables[Symbol.dispose]()
     this.memory[Symbol.dispose]()
+    this.#pageOut[Symbol.dispose]()
   }
 }
 

@@ -9,16 +9,20 @@ import type { Kernel } from '../kernel/kernel.ts'
 import type { PageSink } from '../kernel/output.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { MappingDetail, Process } from '../kernel/process.ts'
+import { readPages, type Reading } from '../tracee/read-pages.ts'
 import { FileLayout } from './file-layout.ts'
 import { PageFile } from './page-file.ts'
-import { readPages } from '../tracee/read-pages.ts'
+import { measurePopulation, type Population } from './population.ts'
 import { shareOf, type SelectionRules, type Share } from './selection.ts'
+import { WorkingSet } from './working-set.ts'
 
 /** A mebibyte at a time stays in the processor's cache between the read and the write. */
 const COPY_BYTES = 1 << 20
 /** What the pause may copy without touching the file; more is written straight through. */
 const HOLD_BYTES = 40 << 20
 const REGIONS = 4096
+/** Memory of ours that any dump uses. */
+export const BUFFER_BYTES = COPY_BYTES + HOLD_BYTES
 
 export type DumpEvent =
   | { readonly kind: 'phase'; readonly phase: 'rehearsing' | 'arming' | 'measuring' | 'pausing' | 'finishing' }
@@ -32,9 +36,14 @@ export interface Watcher {
   checkAborted(): void
 }
 
+export interface CaptureRules extends SelectionRules {
+  /** Whether what our reading brings back from swap is paged out again; `keep` if left out. */
+  readonly workingSet?: 'keep' | 'spend'
+}
+
 /** Memory of ours that a dump uses, whatever the size of the target. */
 export class CopyBuffers implements Disposable {
-  readonly bytes = COPY_BYTES + HOLD_BYTES
+  readonly bytes = BUFFER_BYTES
   readonly copy: Block
   readonly hold: Block
 
@@ -64,7 +73,7 @@ export class Capture {
   readonly #shares = new WeakMap<Mapping, Share>()
   /** Filled by scans, emptied by copies. */
   readonly found = new RegionList(REGIONS)
-  readonly #rules: SelectionRules
+  readonly #rules: CaptureRules
   readonly #pageBytes: number
   readonly #batch = new RegionList(COPY_BYTES / 4096)
   /** Scratch between one copy and the next. */
@@ -77,8 +86,9 @@ export class Capture {
   #copiedPages = 0
   #populatedPages = 0
   #lastProgressNs = 0
+  readonly workingSet: WorkingSet
 
-  constructor(kernel: Kernel, process: Process, output: PageSink, buffers: CopyBuffers, rules: SelectionRules, watcher: Watcher) {
+  constructor(kernel: Kernel, process: Process, output: PageSink, buffers: CopyBuffers, rules: CaptureRules, watcher: Watcher) {
     this.kernel = kernel
     this.process = process
     this.watcher = watcher
@@ -90,6 +100,7 @@ export class Capture {
     this.#details = process.details()
     this.copyBlock = buffers.copy
     this.#holdBlock = buffers.hold
+    this.workingSet = new WorkingSet(rules.workingSet ?? 'keep', (mapping) => this.detail(mapping)?.swapped === true)
   }
 
   get copiedPages(): number {
@@ -113,8 +124,11 @@ export class Capture {
     return whole !== undefined && objectKey(whole) === objectKey(mapping) ? this.#details.get(whole.start) : undefined
   }
 
-  expectPages(populated: number): void {
-    this.#populatedPages = populated
+  /** What there is to save as a whole. */
+  population(): Population {
+    const population = measurePopulation(this.process, (mapping) => this.share(mapping) === 'whole', this.found)
+    this.#populatedPages = population.pages
+    return population
   }
 
   /** The populated pages of the range, added to {@link found} in pieces; `each` empties it as often as it fills. */
@@ -175,7 +189,7 @@ export class Capture {
     this.#inBatches(regions, COPY_BYTES, () => {
       const bytes = this.#batch.pageCount() * this.#pageBytes
       if (this.#heldBytes + bytes > HOLD_BYTES || this.#held.length + this.#batch.length > this.#held.capacity) this.flushHeld()
-      readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.#holdBlock, this.#heldBytes)
+      this.#readBatch(source, mapping, this.#holdBlock, this.#heldBytes)
       if (this.#heldMappings.at(-1) !== mapping) this.#heldMappings.push(mapping)
       for (let i = 0; i < this.#batch.length; i++) {
         this.#held.push(this.#batch.starts[i]!, this.#batch.ends[i]!, this.#heldMappings.length - 1)
@@ -220,7 +234,7 @@ export class Capture {
   }
 
   #saveBatch(source: Process, mapping: Mapping): void {
-    readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.copyBlock, 0)
+    this.#readBatch(source, mapping, this.copyBlock, 0)
     let at = 0
     for (let i = 0; i < this.#batch.length; i++) {
       const pages = this.#batch.ends[i]! - this.#batch.starts[i]!
@@ -228,6 +242,17 @@ export class Capture {
       at += pages * this.#pageBytes
     }
     this.#copiedPages += at / this.#pageBytes
+    this.workingSet.giveBack()
+  }
+
+  #readBatch(source: Process, mapping: Mapping, into: Block, at: number): void {
+    this.workingSet.noteSwapped(source, mapping, this.#batch)
+    readPages(this.kernel, source, this.#batch, 0, this.#batch.length, into, at, this.#readingOf(source, mapping))
+  }
+
+  /** A copy that we made shares all it has with the target, and other forks may share with it too. */
+  #readingOf(source: Process, mapping: Mapping): Reading {
+    return !mapping.shared && (source !== this.process || this.detail(mapping)?.sharesPages === true) ? 'unpinned' : 'fast'
   }
 
   /** Cuts the regions into batches of at most `bytesMax`, in {@link #batch}. */

@@ -6,7 +6,7 @@ import { whileStopped } from '../tracee/freeze.ts'
 import { bury, withHelper, type RemoteTask } from '../tracee/helper.ts'
 import { kernelWorkers, sharedWriters, type BlindSpot } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
-import { forecastFork, measurePopulation } from './forecast.ts'
+import { forecastFork } from './forecast.ts'
 import { keepPause } from './pause-budget.ts'
 import type { Strategy } from './strategy.ts'
 import { readThreads } from './threads.ts'
@@ -25,9 +25,9 @@ export const fork: Strategy = {
   name: 'fork',
   take(capture, limits) {
     const { kernel, process } = capture
-    const population = measurePopulation(capture)
+    const population = capture.population()
     const sharedInPause = population.sharedPages <= SHARED_PAGES_MAX
-    keepPause(capture, limits, forecastFork(capture, sharedInPause ? population : { ...population, sharedPages: 0 }))
+    keepPause(capture, limits, forecastFork(sharedInPause ? population : { ...population, sharedPages: 0 }))
     capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
     const writers = sharedWriters(capture, process.mappings())
     const { stopped, mappings, threads, workers, copy } = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => {
@@ -42,6 +42,7 @@ export const fork: Strategy = {
     const late = sharedInPause ? [] : mappings.filter((mapping) => mapping.shared && capture.share(mapping) === 'whole')
     try {
       const extraBytesMax = saveCopy(capture, mappings, late, copy.pid, copy.task)
+      capture.workingSet.giveBack()
       return {
         threads, mappings, pauseNs: stopped.releasedNs - stopped.startedNs, freezeNs: stopped.frozenNs - stopped.startedNs, armingNs: 0,
         roundPages: [capture.copiedPages], dirtyAtPausePages: 0, extraBytesMax,
@@ -71,6 +72,7 @@ function holdMapping(capture: Capture, mapping: Mapping): void {
 /** Saves the copy's memory and returns how much memory it cost at its largest. */
 function saveCopy(capture: Capture, mappings: readonly Mapping[], late: readonly Mapping[], pid: number, task: RemoteTask): number {
   using copy = capture.kernel.openProcess(pid, 'by-us')
+  capture.workingSet.giveBack()
   capture.flushHeld()
   let extraBytesMax = copy.privateBytes()
   for (const mapping of mappings) {
@@ -79,6 +81,7 @@ function saveCopy(capture: Capture, mappings: readonly Mapping[], late: readonly
     capture.forContents(copy, mapping, share, (regions) => saveAndRelease(capture, copy, task, mapping, regions))
     if (mapping.end - mapping.start > RELEASE_PAGES) extraBytesMax = Math.max(extraBytesMax, copy.privateBytes())
   }
+  capture.workingSet.giveBack()
   for (const mapping of late) capture.forContents(capture.process, mapping, 'whole', (regions) => capture.save(capture.process, mapping, regions))
   return extraBytesMax
 }

@@ -4,6 +4,7 @@ import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import type { BlindSpot } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
 import { forecastPrecopyStop } from './forecast.ts'
+import { FEW_PAGES, HOLD_PAGES_MAX, SHRINKS } from './precopy-rules.ts'
 import type { StrategyLimits } from './strategy.ts'
 
 export interface Round {
@@ -11,14 +12,8 @@ export interface Round {
   readonly ns: number
 }
 
-/** So few that one more round costs more than it saves. */
-const FEW_PAGES = 48
 /** So many new pages would lengthen the pause more than one more short stop does. */
 const CATCH_UP_PAGES = 2048
-/** Rounds shorter than this stay in memory until after the pause: writing would be the longer part of them. */
-const HOLD_PAGES_MAX = 1024
-/** A round that leaves this share of what the one before left no longer shrinks. */
-const SHRINKS = 0.8
 
 const keyOf = (mapping: Mapping): string => `${mapping.start}-${mapping.end}-${objectKey(mapping)}`
 
@@ -60,6 +55,7 @@ export class PrecopyRounds {
     this.#untracked.length = 0
     for (const mapping of mappings) visit(mapping, mappings)
     this.#catchUp()
+    this.#capture.workingSet.giveBack()
     const round = { pages: this.#capture.copiedPages - before, ns: kernel.clock.nowNs() - start }
     this.history.push(round)
     watcher.emit({ kind: 'round', round: this.history.length, ...round })
@@ -79,7 +75,20 @@ export class PrecopyRounds {
     if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
     this.#tracker.clearStale(mapping, capture.found)
     capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    if (file && mapping.shared) this.#markData(mapping)
     if (file) capture.forContents(capture.process, mapping, share, save)
+  }
+
+  /**
+   * What the object has and the target has not mapped is marked too. Reading maps it, and it would look written; and what is
+   * paged out again would, in the pause.
+   */
+  #markData(mapping: Mapping): void {
+    const capture = this.#capture
+    if (capture.detail(mapping)?.hugetlb) return
+    for (const range of capture.process.dataRanges(mapping)) {
+      capture.drain((start, found) => this.#tracker.markUnmapped({ start, end: range.end }, found), range.start, () => {})
+    }
   }
 
   #again(mapping: Mapping, mappings: readonly Mapping[]): void {

@@ -18,6 +18,7 @@ import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
 export class WpAsyncTracker implements Tracker {
   readonly name = 'wp-async'
   readonly registers = true
+  readonly stopNs = 0
   readonly #process: Process
   readonly #registration: Registration
   readonly #cleared = new Set<number>()
@@ -80,6 +81,8 @@ export class WpAsyncTracker implements Tracker {
     this.#ownPages.finish(changed)
   }
 
+  readonly needsServing = false
+
   serve(): number {
     return 0
   }
@@ -113,6 +116,14 @@ export class WpAsyncTracker implements Tracker {
    */
   markAll(range: PageRange, found: RegionList): ScanOutcome {
     return this.#process.pageTables.scan(range, { all: 0, none: 0, any: POPULATED, report: PageState.zero, protect: true, trackedOnly: false }, found)
+  }
+
+  /**
+   * Sets the mark on every page of a range of a file or of shared memory that has none, also where nothing is mapped: the
+   * kernel keeps it there in a marker of its own, for the page that will be.
+   */
+  markUnmapped(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: 0, report: PageState.written, protect: true, trackedOnly: false }, found)
   }
 
   /** Reports the populated pages written since their mark, and sets it again in the same step. Skips as {@link markAll} does. */

@@ -7,7 +7,7 @@ import { checkoutRoot } from './guest-build.ts'
 export function installForAll(): Disposable & { readonly program: string; readonly root: string } {
   const scratch = new Scratch()
   const root = scratch.path
-  for (const part of ['package.json', 'dist', 'node_modules/commander', 'node_modules/koffi', 'node_modules/@koromix']) {
+  for (const part of ['package.json', 'dist', 'node_modules/commander', 'node_modules/koffi', 'node_modules/@koromix', 'node_modules/xxhash-wasm']) {
     mkdirSync(join(root, part, '..'), { recursive: true })
     cpSync(join(checkoutRoot(), part), join(root, part), { recursive: true, force: true, filter: (path) => !path.includes('.test.') })
   }

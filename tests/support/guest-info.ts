@@ -117,7 +117,18 @@ export interface OddInfo extends ReadyInfo {
   readonly reserved?: RegionInfo
 }
 
+/** One step of the rounds runs through the hot set; the cold one is a block of generation 1. */
+export interface HotColdInfo extends ReadyInfo {
+  readonly guest: 'hotcold'
+  readonly kind: 'anon' | 'shared' | 'file'
+  readonly firstOffset: number
+  readonly lastOffset: number
+  readonly hot: RegionInfo
+  readonly cold: RegionInfo
+}
+
 export interface GuestInfos {
+  readonly hotcold: HotColdInfo
   readonly wavefront: WavefrontInfo
   readonly victim: VictimInfo
   readonly blocked: BlockedInfo
