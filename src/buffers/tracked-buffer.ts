@@ -94,7 +94,10 @@ export class TrackedBuffer implements Disposable {
     assert(this.#held.marks !== undefined, 'marks last until the end')
     const why = this.#held.marks.follow(bytes)
     if (why === undefined) return { marks: this.#held.marks, bytes }
-    if (this.#fallBack === undefined) throw new TidemarkError('unsupported', `the buffer has changed and cannot be followed any more: ${why}`)
+    if (this.#fallBack === undefined) {
+      this.#end(new TidemarkError('unsupported', `the buffer has changed and cannot be followed any more: ${why}`, { hint: 'track it anew, or without asking for wp-async' }))
+      throw this.#ended
+    }
     this.#held.marks[Symbol.dispose]()
     this.#held.marks = this.#fallBack(why)
     this.#compareReason = why

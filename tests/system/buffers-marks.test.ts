@@ -4,7 +4,8 @@ import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { trackBuffer } from 'tidemark'
 import { SharedMarks, type Sharer } from '#dist/buffers/shared-marks.js'
-import { addressOfBytes, systemCall } from '#dist/linux/ffi.js'
+import { addressOfBytes, systemCall, viewMemory } from '#dist/linux/ffi.js'
+import { WpAsyncMarks } from '#dist/buffers/wp-async.js'
 import { openOwnMemory } from '#dist/linux/own-memory.js'
 import { PagemapFile } from '#dist/linux/pagemap.js'
 import { NR } from '#dist/linux/system-calls.js'
@@ -123,6 +124,56 @@ test('when taking what was written fails in the middle, all who share it take ev
   assert.deepEqual(lost, ['first', 'second'])
   shared.leave(first)
   shared.leave(second)
+})
+
+test('memory shared with other processes is compared', { skip }, () => {
+  const [PROT_READ_WRITE, MAP_SHARED_ANONYMOUS] = [3, 0x21]
+  const address = systemCall(NR.mmap, 0, 1 << 20, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0)
+  const buffer = viewMemory(address, 1 << 20)
+  using tracked = trackBuffer(buffer)
+  assert.equal(tracked.tracker, 'compare')
+  assert.match(tracked.compareReason ?? '', /shared with other processes/)
+  tracked.mark()
+  new Uint8Array(buffer)[70_000] = 1
+  assert.equal(tracked.written().bytes, PAGE_BYTES)
+})
+
+test('a memory whose new part somebody else has is compared from then on, all of it written; or that is an error where it was not wanted', { skip }, () => {
+  const memory = wasmMemory({ initial: 4, maximum: 16 })
+  using tracked = trackBuffer(memory)
+  using strict = trackBuffer(memory, { tracker: 'wp-async' })
+  tracked.mark()
+  strict.mark()
+  const { end: start } = rangeOf(new Uint8Array(memory.buffer))
+  memory.grow(4)
+  const { end } = rangeOf(new Uint8Array(memory.buffer))
+  using other = openUserfault(systemCall(NR.userfaultfd, O_CLOEXEC_USER_MODE_ONLY), pageShift(PAGE_BYTES), 'async') as Exclude<ReturnType<typeof openUserfault>, 'refused'>
+  assert.equal(other.register({ start, end }), 'registered')
+  assert.equal(tracked.written().bytes, memory.buffer.byteLength)
+  assert.equal(tracked.tracker, 'compare')
+  assert.match(tracked.compareReason ?? '', /another userfaultfd/)
+  const copy = new Uint8Array(memory.buffer.byteLength)
+  tracked.copyWritten(copy)
+  new Uint8Array(memory.buffer)[300_000] = 1
+  assert.deepEqual([...pagesOf(tracked.written(), new Uint8Array(memory.buffer))], [Math.floor(300_000 / PAGE_BYTES)])
+  for (let i = 0; i < 2; i++) assert.throws(() => strict.written(), { code: 'unsupported', message: /cannot be followed any more: another userfaultfd/ })
+})
+
+test('a buffer whose memory moved counts as written, and the old place is let go', { skip }, () => {
+  const [before, after] = [1, 2].map(() => new Uint8Array(wasmMemory({ initial: 16, maximum: 16 }).buffer)) as [Uint8Array, Uint8Array]
+  const memory = openOwnMemory()
+  const marks = WpAsyncMarks.create(memory, new SharedMarks(memory), before) as WpAsyncMarks
+  const registered = registeredMappings()
+  marks.mark()
+  assert.equal(marks.follow(after), undefined)
+  assert.equal(marks.written().bytes, after.length)
+  assert.equal(registeredMappings(), registered)
+  marks.mark()
+  before[0] = 1
+  after[9 * PAGE_BYTES] = 1
+  assert.deepEqual([...pagesOf(marks.written(), after)], [9])
+  marks[Symbol.dispose]()
+  assert.equal(registeredMappings(), registered - 1)
 })
 
 test('a limit on open files makes it compare, and leaves none open', { skip }, () => {
