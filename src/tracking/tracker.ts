@@ -27,6 +27,8 @@ export interface Tracker extends Disposable {
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused'
   /** Whether it follows what is now at a mapping's place: another mapping may have taken it. */
   follows(mapping: Mapping): boolean
+  /** Hears of all mappings there are, before each round. */
+  forgetAllBut(mappings: readonly Mapping[]): void
   /** Sets the first mark on mappings, and reports every populated page of them. */
   mark(mappings: readonly Mapping[], sink: Sink): void
   /** Reports the populated pages written since their mark, and sets it again. What was not populated then counts as written. */

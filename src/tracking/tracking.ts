@@ -173,6 +173,7 @@ export class Tracking implements Disposable {
     for (const spans of this.#spans.values()) spans.clear()
     let mappings = this.#process.mappings()
     this.#hidden.look(mappings)
+    for (const tracker of this.#trackers) tracker.forgetAllBut(mappings)
     this.#collectAssigned(mappings)
     if (this.#newcomersAreDue(mappings)) {
       this.#adopt()
