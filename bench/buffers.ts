@@ -1,12 +1,9 @@
 /**
  * What it costs to learn and copy what was written of a buffer: by trackBuffer, by copying everything, by hashing every page.
- * `npm run bench:buffers`. Asserts nothing about time; throws when a copy is not the buffer.
+ * `npm run bench -- buffers`. Asserts nothing about time; throws when a copy is not the buffer.
  */
-import { pathToFileURL } from 'node:url'
-import { parseArgs } from 'node:util'
 import xxhash from 'xxhash-wasm'
 import { trackBuffer } from 'tidemark'
-import { describeMachine } from './machine.ts'
 import { spreadOf, type Spread } from './statistics.ts'
 import { renderTable } from './table.ts'
 
@@ -109,11 +106,4 @@ function firstWrites(buffer: ArrayBuffer, runs: number): [Spread, Spread] {
 function text({ median, min, max }: Spread): string {
   const digits = max < 10 ? 2 : max < 100 ? 1 : 0
   return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { values } = parseArgs({ options: { mib: { type: 'string', default: '256' }, runs: { type: 'string', default: '9' } } })
-  const { kernel, processors, processor, node } = describeMachine()
-  console.log(`Linux ${kernel}, ${processors} × ${processor}, Node ${node}\n`)
-  console.log(await benchBuffers({ mib: Number(values.mib), runs: Number(values.runs) }))
 }
