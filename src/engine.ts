@@ -15,6 +15,7 @@ import { openLinuxKernel } from './linux/linux-kernel.ts'
 import type { DumpEvent, Watcher } from './snapshot/capture.ts'
 import { dumpProcess } from './snapshot/dump.ts'
 import { encodeError, type Answer, type Request } from './session-messages.ts'
+import { pagesOfTarget } from './target-pages.ts'
 import { predictProcess } from './watch/prediction.ts'
 import { describeTarget, readTarget } from './target-view.ts'
 
@@ -49,6 +50,9 @@ function perform(request: Request): unknown {
       return predictProcess(kernel, request.plan, watcher.checkAborted)
     case 'untrack': return trackings.end(request.pid)
     case 'describe': return describeTarget(kernel, request.pid)
+    case 'pages':
+      trackings.requireNoneWaits()
+      return pagesOfTarget(kernel, request.pid, request.plan, watcher.checkAborted)
     case 'read': return readTarget(kernel, request.pid, request.address, request.length)
   }
 }

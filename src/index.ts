@@ -7,10 +7,13 @@
  * const result = await dump(4242, { output: 'app.core', pauseNsMax: 5e6 })
  * ```
  */
+import { address } from './memory/address.ts'
 import { TidemarkError } from './kernel/errors.ts'
 import type { Capabilities } from './linux/capabilities.ts'
 import { LiveTracking, type TrackOptions } from './live-tracking.ts'
 import { LiveWatch } from './live-watch.ts'
+import { PAGE_STATES, PageTrait, type PageRanges, type PagesReport, type PageStateName } from './pages/report.ts'
+import type { MappingChoice, SurveyPlan } from './pages/survey.ts'
 import { Session } from './session.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan, DumpResult, Unproven } from './snapshot/dump.ts'
@@ -30,6 +33,8 @@ export { CoreMemoryError, isCoreMemoryError, readCoreMemory } from './image/elf-
 export type { Core, CoreThread, CoreSegment } from './image/elf-core/core.ts'
 export type { CoreSource } from './image/elf-core/core-source.ts'
 export type { Capabilities, Capability } from './linux/capabilities.ts'
+export type { MappingKind, MappingPages, PageCounts, PageRanges, PagesReport, PageStateName } from './pages/report.ts'
+export type { MappingChoice } from './pages/survey.ts'
 export { TRACKER_NAMES, type HiddenWrites, type MappingReport, type TrackerName, type WrittenReport } from './tracking/report.ts'
 export type { LiveTracking, LiveWatch, Prediction, TrackOptions }
 export type { MappingSample, WatchOutcome, WatchSample, WorkingSet } from './watch/sample.ts'
@@ -55,6 +60,11 @@ export interface DumpOptions {
   readonly filterWithout?: number
   /** Save what the program marked with MADV_DONTDUMP too. Default: no. */
   readonly dontDumpToo?: boolean
+  /**
+   * Page out again what was in swap before we read it. Default: where the target has such pages and we may (CAP_SYS_NICE);
+   * `true` makes it an error that we may not.
+   */
+  readonly preserveWorkingSet?: boolean
   /** Nanoseconds to wait for a thread to stop. Default 1e9. */
   readonly freezeTimeoutNs?: number
   /** Gives up as soon as it can, the target running on and no file left behind. */
@@ -96,6 +106,55 @@ function planOf(pid: number, options: DumpOptions): DumpPlan {
     filter: options.filter,
     filterWithout: options.filterWithout ?? 0,
     dontDumpToo: options.dontDumpToo ?? false,
+    workingSet: options.preserveWorkingSet === undefined ? 'keep' : options.preserveWorkingSet ? 'wanted' : 'spend',
+  }
+}
+
+export interface PagesOptions {
+  /** Only the mapping that holds an address, or all of a path. Default: all. */
+  readonly only?: MappingChoice
+  /** Tell the range of each state too, for {@link pageRanges}. Default: counts only. */
+  readonly ranges?: boolean
+  /** Gives up as soon as it can. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * What every page of a process is: mapped, in swap, cached, a hole … (see `PAGE_STATES` in pages/report.ts), and by which tracker its
+ * writes could be followed. Stops nothing and touches no page. Errors: 'usage' (no such mapping, a thread), 'not-permitted', 'gone', 'failed', 'aborted'.
+ */
+export async function pages(pid: number, options: PagesOptions = {}): Promise<PagesReport> {
+  await using session = new Session()
+  return await pagesIn(session, pid, options)
+}
+
+async function pagesIn(session: Session, pid: number, { only, ranges, signal }: PagesOptions): Promise<PagesReport> {
+  requireCount('pid', pid, 1)
+  if (only?.kind === 'address') address(only.address)
+  const plan: SurveyPlan = { only, ranges: ranges === true ? 'ranges' : 'counts' }
+  return await session.request({ kind: 'pages', pid, plan }, { signal })
+}
+
+/** A stretch of pages that are alike, from `start` up to `end`, which is not part of it. */
+export interface PageStretch {
+  readonly start: bigint
+  readonly end: bigint
+  readonly state: PageStateName
+  /** Of mapped pages: a file's or shared memory's, not the process's own. */
+  readonly file: boolean
+  readonly huge: boolean
+  /** Written since it was last protected, where something tracks writes. */
+  readonly written: boolean
+}
+
+/** The ranges of a mapping one by one: there may be a million. */
+export function* pageRanges({ bounds, states }: PageRanges): Generator<PageStretch> {
+  for (let i = 0; i < states.length; i++) {
+    const state = states[i]!
+    yield {
+      start: bounds[2 * i]!, end: bounds[2 * i + 1]!, state: PAGE_STATES[state & 0xff]!,
+      file: (state & PageTrait.file) !== 0, huge: (state & PageTrait.huge) !== 0, written: (state & PageTrait.written) !== 0,
+    }
   }
 }
 
@@ -125,6 +184,11 @@ export class Target implements AsyncDisposable {
   /** Bytes of its memory as it runs; fewer than asked where it ends. At most 64 MiB at once. */
   read(from: bigint, length: number): Promise<Uint8Array> {
     return this.#session.request({ kind: 'read', pid: this.pid, address: from, length })
+  }
+
+  /** As {@link pages}. */
+  pages(options: PagesOptions = {}): Promise<PagesReport> {
+    return pagesIn(this.#session, this.pid, options)
   }
 
   /**

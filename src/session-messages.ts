@@ -2,6 +2,7 @@
 import type { ErrorCode } from './kernel/errors.ts'
 import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
+import type { SurveyPlan } from './pages/survey.ts'
 import type { DumpPlan } from './snapshot/dump.ts'
 import type { TrackingOptions } from './tracking/tracking.ts'
 import type { PredictPlan } from './watch/prediction.ts'
@@ -16,6 +17,7 @@ export type Request =
   | { readonly kind: 'look' | 'unwatch'; readonly pid: number }
   | { readonly kind: 'predict'; readonly plan: PredictPlan }
   | { readonly kind: 'describe'; readonly pid: number }
+  | { readonly kind: 'pages'; readonly pid: number; readonly plan: SurveyPlan }
   | { readonly kind: 'read'; readonly pid: number; readonly address: bigint; readonly length: number }
 
 export type Answer =

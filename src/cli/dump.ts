@@ -16,6 +16,7 @@ interface Flags {
   readonly rounds: number
   readonly filter?: number
   readonly dontdump?: boolean
+  readonly preserveWorkingSet?: boolean
   readonly freezeTimeout: number
   readonly timeout?: number
   readonly json?: boolean
@@ -48,6 +49,8 @@ export function dumpCommand(): Command {
   for (const [name, , what] of FILTERS) command.option(`--no-${name}`, `leave out ${what}`)
   return command
     .option('--dontdump', 'save what the program marked with MADV_DONTDUMP too')
+    .option('--preserve-working-set', 'page out again what was in swap before it was read; fail where that is not permitted')
+    .option('--no-preserve-working-set', 'leave it in memory (default: page it out where that is permitted)')
     .option('--freeze-timeout <time>', 'how long to wait for the last thread to stop', parseDuration, 1e9)
     .option('--timeout <time>', 'give up after this long', parseDuration)
     .addOption(new Option('--tree', 'reserved: a process and its children as one instant').hideHelp())
@@ -73,6 +76,7 @@ async function run(pid: number, flags: Flags): Promise<void> {
     output, strategy: flags.strategy, onPauseExceeded: flags.onPauseExceeded, roundsMax: flags.rounds, freezeTimeoutNs: flags.freezeTimeout,
     replace: flags.force ?? false, dontDumpToo: flags.dontdump ?? false, filterWithout: filterWithout(flags), onEvent: progress.show,
     ...(flags.maxPause !== undefined && { pauseNsMax: flags.maxPause }), ...(flags.filter !== undefined && { filter: flags.filter }),
+    ...(flags.preserveWorkingSet !== undefined && { preserveWorkingSet: flags.preserveWorkingSet }),
   }
   try {
     const result = await withInterrupts(flags.timeout, (signal) => dump(pid, { ...options, signal }))

@@ -10,6 +10,7 @@ import { checkCommand } from './check.ts'
 import { completionCommand } from './completion.ts'
 import { dumpCommand } from './dump.ts'
 import { EXIT, exitCodeOf, printError } from './exit.ts'
+import { pagesCommand } from './pages.ts'
 import { predictCommand } from './predict.ts'
 import { topCommand } from './top.ts'
 
@@ -26,6 +27,7 @@ Examples:
   tidemark check                       what this machine can do, and what is missing
   tidemark dump 4242 -o app.core       a core file of process 4242, which keeps running
   gdb -c app.core                      look at it
+  tidemark pages 4242                  what each of its pages is: in memory, in swap, cached …
   tidemark predict 4242                what a snapshot would cost it
   tidemark top 4242                    what it writes, live
 
@@ -34,6 +36,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not permitted, 4 this kernel cannot, 5 
 
 program.addCommand(inherit(checkCommand()))
 program.addCommand(inherit(dumpCommand()))
+program.addCommand(inherit(pagesCommand()))
 program.addCommand(inherit(predictCommand()))
 program.addCommand(inherit(topCommand(watchProcesses)))
 program.addCommand(inherit(completionCommand(program)))

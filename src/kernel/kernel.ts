@@ -3,6 +3,7 @@
  * linux/ implements it; nothing here has code but assertions. Room by room, callers take the narrowest part that serves.
  */
 import type { PageShift } from '../memory/address.ts'
+import type { AddressSpace } from './address-space.ts'
 import type { Architecture } from './architecture.ts'
 import type { Block } from './block.ts'
 import type { Clock } from './clock.ts'
@@ -23,6 +24,8 @@ export interface Kernel extends Disposable {
    * `traced: 'by-us'` opens a copy that we made ourselves.
    */
   openProcess(pid: number, traced?: 'by-us'): Process
+  /** Opens a process to look at only. Throws as {@link openProcess}; being traced, or ourselves, is no obstacle. */
+  openAddressSpace(pid: number): AddressSpace
   /** Memory that is there already: touching it never faults. */
   allocate(bytes: number): Block
   /** Makes a userfaultfd that was taken from the target usable; 'refused' when the kernel lacks that protection. */

@@ -17,6 +17,27 @@ export const PageState = {
   huge: 1 << 6,
   /** Written since clear_refs, where the kernel has soft-dirty (Linux 6.8 reports it so). */
   softDirty: 1 << 7,
+  /** A guard region's page, which nobody may touch (since 6.13). Not reported by kernels whose scan does not know it. */
+  guard: 1 << 8,
+} as const
+
+/**
+ * What an entry holds that is not in memory and not nothing. All of these read as {@link PageState.swapped}, yet only
+ * the first is in swap: the others are markers, which the kernel leaves where there is no page.
+ */
+export const AbsentEntry = {
+  swap: 1,
+  guard: 2,
+  /** Nothing but userfaultfd's write-protection of a page that is not there. */
+  protected: 3,
+  /** An access is answered with SIGBUS. */
+  poisoned: 4,
+  /** In memory, on its way to another place there. */
+  moving: 5,
+  /** Any of the above: only CAP_SYS_ADMIN is told which. */
+  hidden: 6,
+  /** {@link hidden}, and write-protected by userfaultfd: in swap, or nothing but the protection. */
+  hiddenProtected: 7,
 } as const
 
 export interface ScanQuery {
@@ -32,6 +53,11 @@ export interface ScanQuery {
   readonly protect: boolean
   /** Stop at the first mapping that is not registered for asynchronous write-protection; what was found before it is lost. */
   readonly trackedOnly: boolean
+  /**
+   * About how many pages to find at once, where it matters: while the kernel looks, mmap(2) and munmap(2) of the process wait,
+   * 6 ms per GiB of 4 KiB pages.
+   */
+  readonly pagesAtOnce?: number
 }
 
 export type ScanOutcome =
@@ -47,4 +73,11 @@ export interface PageTables {
    * `full` means `found` has no room left and the scan is to go on from `next`.
    */
   scan(range: PageRange, query: ScanQuery, found: RegionList): ScanOutcome
+  /** Appends the parts of `range` that hold one of {@link AbsentEntry}, with which it is as their state. Costs a step per page. */
+  absent(range: PageRange, found: RegionList): ScanOutcome
+  /**
+   * Appends the pages that read as swapped and of which nothing is left but a marker. Where a marker may not be told from a
+   * page in swap (without CAP_SYS_ADMIN) every page that reads as swapped.
+   */
+  lost(range: PageRange, found: RegionList): ScanOutcome
 }

@@ -1,5 +1,6 @@
 import type { Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
 import type { PageTables } from './page-tables.ts'
 import type { TargetMemory } from './target-memory.ts'
 
@@ -13,6 +14,10 @@ export interface MappingDetail {
   readonly missingInFork: boolean
   /** Whether it holds pages of its own: anonymous ones, present or swapped. */
   readonly hasAnonymous: boolean
+  /** Whether some of it, shared memory too, is in swap. */
+  readonly swapped: boolean
+  /** Whether another process has the same pages since a fork, or the same file's. */
+  readonly sharesPages: boolean
 }
 
 /** The identity of a process for the notes of a core file. */
@@ -58,6 +63,16 @@ export interface Process extends Disposable {
   details(): ReadonlyMap<number, MappingDetail>
   /** Where a shared mapping's object holds data, in pages of the mapping; the whole mapping where that cannot be told. */
   dataRanges(mapping: Mapping): PageRange[]
+  /**
+   * Appends what of a range of shared memory is not in memory, of the pages that its object has: it is in swap. Nothing for
+   * files on a disk, and where it cannot be told.
+   */
+  swappedShared(mapping: Mapping, range: PageRange, found: RegionList): void
+  /**
+   * Asks the kernel to page the regions out. Pages that another process maps too stay. 'refused' when we may not
+   * (CAP_SYS_NICE), or the kernel cannot (before Linux 5.10).
+   */
+  pageOut(regions: RegionList): 'done' | 'refused'
   /** Changes when the file behind the mapping is written with write(2) or truncated; `undefined` when it cannot be told, or was a moment ago. */
   fileStamp(mapping: Mapping): string | undefined
   /** Which other processes can write the same memory, by {@link objectKey}. */

@@ -11,6 +11,12 @@ export interface TargetMemory {
    */
   gather(regions: RegionList, from: number, to: number, into: Block, at: number): number | 'gone'
 
+  /**
+   * As {@link gather}, more slowly and whatever the permissions, but pages that are shared with a fork stay shared.
+   * A fast read pins them, and the kernel gives the process a copy of its own for that.
+   */
+  gatherUnpinned(regions: RegionList, from: number, to: number, into: Block, at: number): number | 'gone'
+
   /** Reads whatever the permissions, PROT_NONE too. Returns the bytes read; 0 where there is no page. */
   peek(start: Address, length: number, into: Block, at: number): number
 

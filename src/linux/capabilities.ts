@@ -71,6 +71,13 @@ export function probeLinux(tasks: Tasks = ownTasks()): Omit<Capabilities, 'track
   return { kernel: release(), machine: machine(), pageBytes: 2 ** shift, user: situation.user, capabilities }
 }
 
+/** Only how writes can be followed: a few milliseconds, and no child. */
+export function probeTrackers(): Capability[] {
+  const situation = readSituation()
+  const userfaultfd = probeUserfaultfd(situation)
+  return [...userfaultfd.found, ...probeTracking(userfaultfd.open, runningPageShift(), situation)]
+}
+
 /** For the rare caller without a kernel; its two pages stay with the worker's process. */
 export function ownTasks(): Tasks {
   const memory = allocateBlock(8192)

@@ -8,6 +8,7 @@ import { allocateBlock, sliceBlock } from './block.ts'
 import { linuxClock } from './clock.ts'
 import { createOutput } from './output-file.ts'
 import { readProcBytes } from './proc.ts'
+import { openAddressSpace } from './address-space.ts'
 import { hashPages } from './page-hash.ts'
 import { openProcess } from './process.ts'
 import { hasSoftDirty } from './soft-dirty.ts'
@@ -28,6 +29,7 @@ export function openLinuxKernel(): Kernel {
     tasks: linuxTasks(clock, page(1)),
     scratch: page(2),
     openProcess: (pid, traced) => openProcess(pid, shift, traced),
+    openAddressSpace: (pid) => openAddressSpace(pid, shift),
     allocate: allocateBlock,
     openUserfault: (file, protection) => openUserfault(file, shift, protection),
     hasSoftDirty: () => hasSoftDirty(shift),

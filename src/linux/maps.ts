@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import type { PageShift } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
-import type { MappingDetail } from '../kernel/process.ts'
+import type { FlaggedDetail } from '../kernel/address-space.ts'
 import { readProc, readWhole } from './proc.ts'
 
 /**
@@ -59,36 +59,51 @@ function pageFromHex(hex: string, shift: PageShift): Mapping['start'] {
   return (Number.parseInt(hex, 16) / 2 ** shift) as Mapping['start']
 }
 
-const NO_DETAIL: MappingDetail = {
+const NO_DETAIL: FlaggedDetail = {
   dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false,
+  swapped: false, sharesPages: false, flags: new Set(), swapBytes: 0,
 }
 
+/** Lines of smaps, in KiB. */
+const NO_SIZES = { Anonymous: 0, Swap: 0, SwapPss: 0, Private_Hugetlb: 0, Shared_Clean: 0, Shared_Dirty: 0 }
+type Sizes = typeof NO_SIZES
+
 /** Reads /proc/PID/smaps: VmFlags (proc_pid_smaps(5)) and how much of each mapping is its own. */
-export function readDetails(pid: number, shift: PageShift): Map<number, MappingDetail> {
-  const details = new Map<number, MappingDetail>()
+export function readDetails(pid: number, shift: PageShift): Map<number, FlaggedDetail> {
+  const details = new Map<number, FlaggedDetail>()
   let start = -1
-  let anonymous = false
+  let sizes = { ...NO_SIZES }
   for (const line of (readProc(`/proc/${pid}/smaps`) ?? '').split('\n')) {
-    if (line.startsWith('Anonymous:') || line.startsWith('Swap:') || line.startsWith('Private_Hugetlb:')) {
-      anonymous ||= !/\s0 kB$/.test(line)
-    } else if (line.startsWith('VmFlags:')) {
-      details.set(start, detailOf(line, anonymous))
-    } else if (/^[0-9a-f]+-/.test(line)) {
+    if (line.startsWith('VmFlags:')) {
+      details.set(start, detailOf(line, sizes))
+    } else if (beginsMapping(line)) {
       start = pageFromHex(line.slice(0, line.indexOf('-')), shift)
-      anonymous = false
+      sizes = { ...NO_SIZES }
       details.set(start, NO_DETAIL)
+    } else {
+      const key = line.slice(0, line.indexOf(':'))
+      if (key in sizes) sizes[key as keyof Sizes] = Number.parseInt(line.slice(key.length + 1), 10)
     }
   }
   return details
 }
 
-function detailOf(line: string, hasAnonymous: boolean): MappingDetail {
+/** The line with the addresses: all others begin with a capital letter. */
+function beginsMapping(line: string): boolean {
+  const first = line.charCodeAt(0)
+  return (first >= 0x30 && first <= 0x39) || (first >= 0x61 && first <= 0x66)
+}
+
+function detailOf(line: string, sizes: Sizes): FlaggedDetail {
   const flags = new Set(line.slice('VmFlags:'.length).trim().split(' '))
   return {
     dontDump: flags.has('dd'),
     special: flags.has('io') || flags.has('pf'),
     hugetlb: flags.has('ht'),
     missingInFork: flags.has('dc') || flags.has('wf'),
-    hasAnonymous,
+    hasAnonymous: sizes.Anonymous + sizes.Swap + sizes.Private_Hugetlb > 0,
+    swapped: sizes.Swap > 0,
+    sharesPages: sizes.Shared_Clean + sizes.Shared_Dirty > 0 || sizes.SwapPss < sizes.Swap,
+    flags, swapBytes: sizes.Swap * 1024,
   }
 }

@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { RegionList } from '../memory/region-list.ts'
-import type { PageTables, ScanOutcome, ScanQuery } from '../kernel/page-tables.ts'
+import { PageState, type PageTables, type ScanOutcome, type ScanQuery } from '../kernel/page-tables.ts'
 import { allocateBlock, getU64, putU64 } from './block.ts'
 import { callFailed, errno } from './errno.ts'
 import { systemCall } from './ffi.ts'
@@ -17,6 +17,9 @@ const ARGUMENT_BYTES = 96
 /** struct page_region: start, end, categories. */
 const REGION_BYTES = 24
 const REGIONS_MAX = 2048
+
+/** The categories that this kernel's scan knows, found by asking: it refuses others with EINVAL. */
+let known = ~0
 
 /**
  * PAGEMAP_SCAN on /proc/PID/pagemap. It needs only permission to read the process, takes no part of the
@@ -49,14 +52,22 @@ export class PagemapFile implements PageTables, Disposable {
       if (regions === -errno.EPERM && query.trackedOnly) return { kind: 'untracked', at: (walkEnd < range.end ? Math.max(from, walkEnd) : from) as PageNumber }
       if (regions === -errno.ESRCH) return { kind: 'gone' }
       if (regions === -errno.ENOTTY) return this.#entries.scan(range, query, found)
+      if (regions === -errno.EINVAL && (known & (query.all | query.none | query.any | query.report) & PageState.guard) !== 0) {
+        known &= ~PageState.guard
+        continue
+      }
       if (regions < 0) throw callFailed('scanning page tables', regions)
       this.#collect(regions, found)
       // A list with room left means that the walk came to its end; walk_end then may lie before it (512 regions are
       // gathered at a time, and it is only set when such a batch is full: do_pagemap_scan(), Linux 6.18).
-      if (regions < room) return { kind: 'done' }
+      if (regions < room && this.#pagesFound(regions) < (query.pagesAtOnce ?? Infinity)) return { kind: 'done' }
       from = Math.max(walkEnd, found.ends[found.length - 1]!)
     }
     return { kind: 'done' }
+  }
+
+  lost(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#entries.lost(range, found)
   }
 
   #fillArgument(from: number, to: number, query: ScanQuery, room: number): void {
@@ -68,10 +79,24 @@ export class PagemapFile implements PageTables, Disposable {
     putU64(words, 6, to * this.#pageBytes)
     putU64(words, 10, this.#block.address + ARGUMENT_BYTES)
     words[12] = room
-    words[16] = query.none // inverted, so that each must be absent
-    words[18] = query.all | query.none
-    words[20] = query.any
-    words[22] = query.report
+    words[14] = query.pagesAtOnce ?? 0
+    words[16] = query.none & known // inverted, so that each must be absent
+    words[18] = (query.all | query.none) & known
+    words[20] = query.any & known
+    words[22] = query.report & known
+  }
+
+  absent(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#entries.absent(range, found)
+  }
+
+  #pagesFound(regions: number): number {
+    let bytes = 0
+    for (let i = 0; i < regions; i++) {
+      const at = (ARGUMENT_BYTES + i * REGION_BYTES) / 4
+      bytes += getU64(this.#words, at + 2) - getU64(this.#words, at)
+    }
+    return bytes / this.#pageBytes
   }
 
   #collect(regions: number, found: RegionList): void {

@@ -2,12 +2,15 @@ import { closeSync, openSync, readSync, statfsSync, statSync, writeFileSync } fr
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
+import type { RegionList } from '../memory/region-list.ts'
 import { TidemarkError } from '../kernel/errors.ts'
 import type { HiddenWriters, MappingDetail, Process, ProcessIdentity, ThreadTimes } from '../kernel/process.ts'
 import { systemCall } from './ffi.ts'
 import { MapsFile, parseMaps, readDetails } from './maps.ts'
+import { PageOut } from './page-out.ts'
 import { PagemapFile } from './pagemap.ts'
 import { listProc, readProc, readProcBytes, readStat, statusLine } from './proc.ts'
+import { findSwappedShared } from './shared-swap.ts'
 import { NR } from './system-calls.ts'
 import { LinuxMemory } from './target-memory.ts'
 import { notPermitted, processGone, tracerOf } from './refusals.ts'
@@ -39,6 +42,12 @@ export function openProcess(pid: number, shift: PageShift, traced?: 'by-us'): Pr
 
 function refuseImpossible(pid: number): void {
   if (pid === process.pid || pid === process.ppid) throw new TidemarkError('usage', `process ${pid} is tidemark itself`, { pid, hint: 'name another process' })
+  requireProcess(pid)
+  if (tracerOf(pid) !== 0) throw notPermitted(pid)
+}
+
+/** Throws 'gone' (a zombie too), 'usage' (a thread) or 'failed' (a kernel thread). */
+export function requireProcess(pid: number): void {
   const stat = readStat(`/proc/${pid}/stat`)
   if (stat === undefined) throw new TidemarkError('gone', `no process ${pid}`, { pid, hint: 'see `ps -e`' })
   const group = Number(statusLine(readProc(`/proc/${pid}/status`) ?? '', 'Tgid') ?? pid)
@@ -49,8 +58,6 @@ function refuseImpossible(pid: number): void {
   if (stat.fields[0] === 'X' || (stat.fields[0] === 'Z' && listProc(`/proc/${pid}/task`).length <= 1)) {
     throw new TidemarkError('gone', `process ${pid} is a zombie`, { pid, hint: 'it has ended and waits for its parent' })
   }
-  const tracer = tracerOf(pid)
-  if (tracer !== 0) throw notPermitted(pid)
 }
 
 class LinuxProcess implements Process {
@@ -58,6 +65,7 @@ class LinuxProcess implements Process {
   readonly memory: LinuxMemory
   readonly pageTables: PagemapFile
   readonly #maps: MapsFile
+  readonly #pageOut: PageOut
   readonly #shift: PageShift
   /** The thread whose /proc directory shows the memory: once the first thread has ended, its own shows none. */
   readonly #task: number
@@ -69,12 +77,13 @@ class LinuxProcess implements Process {
     this.#maps = new MapsFile(this.#task, shift)
     this.pageTables = new PagemapFile(this.#task, shift)
     this.memory = new LinuxMemory(this.#task, shift)
+    this.#pageOut = new PageOut(this.#task, shift)
   }
 
   /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
     const mappings = this.#readMaps()
-    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program while it was saved`, { pid: this.pid })
+    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program meanwhile`, { pid: this.pid })
     return mappings
   }
 
@@ -104,6 +113,14 @@ class LinuxProcess implements Process {
     }
   }
 
+  swappedShared(mapping: Mapping, range: PageRange, found: RegionList): void {
+    findSwappedShared(this.#mapFile(mapping), mapping, range, this.#shift, this.pageTables, found)
+  }
+
+  pageOut(regions: RegionList): 'done' | 'refused' {
+    return this.#pageOut.pageOut(regions)
+  }
+
   /** Opening these links needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_map_files_get_link, Linux 5.9). */
   #mapFile(mapping: Mapping): string {
     const hex = (page: number): string => (BigInt(page) << BigInt(this.#shift)).toString(16)
@@ -113,11 +130,10 @@ class LinuxProcess implements Process {
   fileStamp(mapping: Mapping): string | undefined {
     for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
       try {
-        const stat = statSync(path, { bigint: true })
-        if (Number(stat.ino) !== mapping.inode) continue
+        const { ino, size, mtimeMs, ctimeMs } = statSync(path)
+        if (ino !== mapping.inode) continue
         // A timestamp moves with the clock tick, 1 to 10 ms: one this young may hide a later write.
-        if (BigInt(Date.now()) * 1_000_000n - stat.mtimeNs < 50_000_000n) return undefined
-        return `${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`
+        return Date.now() - mtimeMs < 50 ? undefined : `${size}:${mtimeMs}:${ctimeMs}`
       } catch {
         continue
       }
@@ -232,10 +248,12 @@ class LinuxProcess implements Process {
     this.#maps[Symbol.dispose]()
     this.pageTables[Symbol.dispose]()
     this.memory[Symbol.dispose]()
+    this.#pageOut[Symbol.dispose]()
   }
 }
 
-function liveTask(pid: number): number {
+/** The task whose /proc directory shows the memory. */
+export function liveTask(pid: number): number {
   const alive = (tid: number): boolean => !'ZX'.includes(readStat(`/proc/${pid}/task/${tid}/stat`)?.fields[0] ?? 'X')
   return alive(pid) ? pid : listProc(`/proc/${pid}/task`).map(Number).find(alive) ?? pid
 }

@@ -13,6 +13,13 @@ export function notPermitted(pid: number, cause?: unknown): TidemarkError {
   })
 }
 
+/** For those who only look: a tracer is no obstacle to that. */
+export function notReadable(pid: number, cause: unknown): TidemarkError {
+  return new TidemarkError('not-permitted', `not permitted to look at the memory of process ${pid}`, {
+    pid, cause, hint: 'run as root or as its owner, with CAP_SYS_PTRACE; `tidemark check` tells what is missing',
+  })
+}
+
 /** What we could open (the same permission) but not trace was traced by another, who has let go meanwhile. */
 export function refusedTracing(pid: number): TidemarkError {
   if (tracerOf(pid) !== 0) return notPermitted(pid)

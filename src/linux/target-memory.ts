@@ -56,6 +56,22 @@ export class LinuxMemory implements TargetMemory, Disposable {
     return bytes
   }
 
+  /** /proc/PID/mem takes a reference to each page in turn and pins none (__access_remote_vm(), mm/memory.c, Linux 6.18). */
+  gatherUnpinned(regions: RegionList, from: number, to: number, into: Block, at: number): number | 'gone' {
+    let total = 0
+    for (let i = from; i < to; i++) {
+      const length = (regions.ends[i]! - regions.starts[i]!) * this.#pageBytes
+      for (let done = 0; done < length;) {
+        const read = systemCall(NR.pread64, this.#file, into.address + at + total, length - done, regions.starts[i]! * this.#pageBytes + done)
+        if (read === 0 && done === 0 && i === from) return 'gone' // The memory we opened has no user any more.
+        if (read <= 0) return total
+        done += read
+        total += read
+      }
+    }
+    return total
+  }
+
   peek(start: Address, length: number, into: Block, at: number): number {
     try {
       return readSync(this.#file, into.bytes, at, length, start)

@@ -4,16 +4,17 @@ import type { PageRange } from '../memory/page-range.ts'
 import { PageBitmap } from '../memory/page-bitmap.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Block } from '../kernel/block.ts'
-import { TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { PageSink } from '../kernel/output.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { MappingDetail, Process } from '../kernel/process.ts'
+import { readPages, type Reading } from '../tracee/read-pages.ts'
+import { drain } from '../tracking/tracker.ts'
 import { FileLayout } from './file-layout.ts'
 import { PageFile } from './page-file.ts'
 import { measurePopulation, type Population } from './population.ts'
-import { readPages } from '../tracee/read-pages.ts'
 import { shareOf, type SelectionRules, type Share } from './selection.ts'
+import { WorkingSet } from './working-set.ts'
 
 /** A mebibyte at a time stays in the processor's cache between the read and the write. */
 const COPY_BYTES = 1 << 20
@@ -33,6 +34,11 @@ export interface Watcher {
   emit(event: DumpEvent): void
   /** Throws 'aborted' when the caller has changed their mind. */
   checkAborted(): void
+}
+
+export interface CaptureRules extends SelectionRules {
+  /** Whether what our reading brings back from swap is paged out again; `keep` if left out. */
+  readonly workingSet?: 'keep' | 'spend'
 }
 
 /** Memory of ours that a dump uses, whatever the size of the target. */
@@ -67,7 +73,7 @@ export class Capture {
   readonly #shares = new WeakMap<Mapping, Share>()
   /** Filled by scans, emptied by copies. */
   readonly found = new RegionList(REGIONS)
-  readonly #rules: SelectionRules
+  readonly #rules: CaptureRules
   readonly #pageBytes: number
   readonly #batch = new RegionList(COPY_BYTES / 4096)
   /** Scratch between one copy and the next. */
@@ -80,8 +86,9 @@ export class Capture {
   #copiedPages = 0
   #populatedPages = 0
   #lastProgressNs = 0
+  readonly workingSet: WorkingSet
 
-  constructor(kernel: Kernel, process: Process, output: PageSink, buffers: CopyBuffers, rules: SelectionRules, watcher: Watcher) {
+  constructor(kernel: Kernel, process: Process, output: PageSink, buffers: CopyBuffers, rules: CaptureRules, watcher: Watcher) {
     this.kernel = kernel
     this.process = process
     this.watcher = watcher
@@ -93,6 +100,7 @@ export class Capture {
     this.#details = process.details()
     this.copyBlock = buffers.copy
     this.#holdBlock = buffers.hold
+    this.workingSet = new WorkingSet(rules.workingSet ?? 'keep', (mapping) => this.detail(mapping)?.swapped === true)
   }
 
   get copiedPages(): number {
@@ -131,15 +139,7 @@ export class Capture {
 
   /** Repeats a scan until it is done, handing on what it found. Returns where it met an untracked mapping, if it did. */
   drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, each: (regions: RegionList) => void, found = this.found): PageNumber | undefined {
-    for (let at = from; ;) {
-      found.clear()
-      const outcome = scan(at, found)
-      if (outcome.kind === 'gone') throw new TidemarkError('gone', `process ${this.process.pid} ended or executed another program while it was saved`, { pid: this.process.pid })
-      each(found)
-      if (outcome.kind === 'done') return undefined
-      if (outcome.kind === 'untracked') return outcome.at
-      at = outcome.next
-    }
+    return drain(scan, from, found, each)
   }
 
   /** Every page of a mapping that the image is to hold, as the strategy `take`s it: for anonymous memory the populated ones. */
@@ -181,7 +181,7 @@ export class Capture {
     this.#inBatches(regions, COPY_BYTES, () => {
       const bytes = this.#batch.pageCount() * this.#pageBytes
       if (this.#heldBytes + bytes > HOLD_BYTES || this.#held.length + this.#batch.length > this.#held.capacity) this.flushHeld()
-      readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.#holdBlock, this.#heldBytes)
+      this.#readBatch(source, mapping, this.#holdBlock, this.#heldBytes)
       if (this.#heldMappings.at(-1) !== mapping) this.#heldMappings.push(mapping)
       for (let i = 0; i < this.#batch.length; i++) {
         this.#held.push(this.#batch.starts[i]!, this.#batch.ends[i]!, this.#heldMappings.length - 1)
@@ -226,7 +226,7 @@ export class Capture {
   }
 
   #saveBatch(source: Process, mapping: Mapping): void {
-    readPages(this.kernel, source, this.#batch, 0, this.#batch.length, this.copyBlock, 0)
+    this.#readBatch(source, mapping, this.copyBlock, 0)
     let at = 0
     for (let i = 0; i < this.#batch.length; i++) {
       const pages = this.#batch.ends[i]! - this.#batch.starts[i]!
@@ -234,6 +234,17 @@ export class Capture {
       at += pages * this.#pageBytes
     }
     this.#copiedPages += at / this.#pageBytes
+    this.workingSet.giveBack()
+  }
+
+  #readBatch(source: Process, mapping: Mapping, into: Block, at: number): void {
+    this.workingSet.noteSwapped(source, mapping, this.#batch)
+    readPages(this.kernel, source, this.#batch, 0, this.#batch.length, into, at, this.#readingOf(source, mapping))
+  }
+
+  /** A copy that we made shares all it has with the target, and other forks may share with it too. */
+  #readingOf(source: Process, mapping: Mapping): Reading {
+    return !mapping.shared && (source !== this.process || this.detail(mapping)?.sharesPages === true) ? 'unpinned' : 'fast'
   }
 
   /** Cuts the regions into batches of at most `bytesMax`, in {@link #batch}. */

@@ -4,12 +4,13 @@
  */
 import { addressOf, formatAddress } from '../memory/address.ts'
 import { isFileBacked, type Mapping } from '../memory/mapping.ts'
+import { RegionList } from '../memory/region-list.ts'
 import type { Core, CoreSegment } from '../image/elf-core/core.ts'
 import { encodeCore } from '../image/elf-core/encode.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Output, OutputPlan } from '../kernel/output.ts'
 import { TidemarkError } from '../kernel/errors.ts'
-import type { ProcessIdentity } from '../kernel/process.ts'
+import type { Process, ProcessIdentity } from '../kernel/process.ts'
 import { takeAuto } from './auto.ts'
 import type { BlindSpot } from './blind-spots.ts'
 import { Capture, CopyBuffers, type Watcher } from './capture.ts'
@@ -28,6 +29,8 @@ export interface DumpPlan {
   /** Bits taken out of the filter. */
   readonly filterWithout: number
   readonly dontDumpToo: boolean
+  /** 'wanted' where it is an error that it cannot be kept. */
+  readonly workingSet: 'keep' | 'wanted' | 'spend'
 }
 
 export interface Unproven {
@@ -50,6 +53,9 @@ export interface DumpResult {
   readonly capturedPages: number
   readonly dirtyAtPausePages: number
   readonly zeroPages: number
+  /** Pages that were in swap when they were read, and of those the ones that are out of memory again. */
+  readonly pagedInPages: number
+  readonly givenBackPages: number
   readonly writtenBytes: number
   readonly fileBytes: number
   readonly threads: number
@@ -65,6 +71,7 @@ export interface DumpResult {
 export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): DumpResult {
   const start = kernel.clock.nowNs()
   using process = kernel.openProcess(plan.pid)
+  if (plan.workingSet === 'wanted') requirePageOut(process)
   if (process.is32Bit()) throw new TidemarkError('unsupported', `process ${plan.pid} runs in 32-bit mode`, { pid: plan.pid, hint: 'only 64-bit processes can be saved' })
   using output = kernel.createOutput(plan.output)
   // Read now: once we have the instant, the target may end.
@@ -73,11 +80,12 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
   using buffers = new CopyBuffers(kernel)
   rehearse(kernel, buffers, plan.strategy, watcher)
   const filter = (plan.filter ?? process.coredumpFilter()) & ~plan.filterWithout
-  const capture = new Capture(kernel, process, output, buffers, { filter, dontDumpToo: plan.dontDumpToo }, watcher)
+  const capture = new Capture(kernel, process, output, buffers, { filter, dontDumpToo: plan.dontDumpToo, workingSet: plan.workingSet === 'spend' ? 'spend' : 'keep' }, watcher)
   const { name, moment } = plan.strategy === 'auto'
     ? takeAuto(capture, plan.limits)
     : { name: plan.strategy, moment: STRATEGIES[plan.strategy].take(capture, plan.limits) }
   watcher.emit({ kind: 'phase', phase: 'finishing' })
+  if (capture.workingSet.refused) watcher.emit({ kind: 'warning', text: `${capture.workingSet.pagedInPages} pages that were in swap are in memory now: ${PAGE_OUT_REFUSED}` })
   capture.reserveWhole(moment.mappings)
   const fileBytes = finish(capture, output, moment, identity, auxv)
   return {
@@ -85,12 +93,23 @@ export function dumpProcess(kernel: Kernel, plan: DumpPlan, watcher: Watcher): D
     pauseNs: Math.round(moment.pauseNs), freezeNs: Math.round(moment.freezeNs), armingNs: Math.round(moment.armingNs),
     totalNs: Math.round(kernel.clock.nowNs() - start),
     roundPages: moment.roundPages, capturedPages: capture.file.heldPages, dirtyAtPausePages: moment.dirtyAtPausePages,
-    zeroPages: capture.file.zeroPages, writtenBytes: capture.file.writtenBytes, fileBytes,
+    zeroPages: capture.file.zeroPages,
+    pagedInPages: capture.workingSet.pagedInPages, givenBackPages: capture.workingSet.givenBackPages, writtenBytes: capture.file.writtenBytes, fileBytes,
     threads: moment.threads.length, mappings: moment.mappings.length,
     consistency: moment.blindSpots.length === 0 ? 'proven' : 'unproven', unproven: moment.blindSpots.map((spot) => describeBlindSpot(kernel, spot)),
     extraMemoryBytesMax: buffers.bytes + moment.extraBytesMax,
     pauseExceeded: plan.limits.pauseNsMax !== undefined && moment.pauseNs > plan.limits.pauseNsMax,
   }
+}
+
+const PAGE_OUT_REFUSED = 'paging them out again needs CAP_SYS_NICE (process_madvise, Linux 5.10)'
+
+/** Nothing to page out is asked of the kernel: it judges us all the same. */
+function requirePageOut(process: Process): void {
+  if (process.pageOut(new RegionList(1)) !== 'refused') return
+  throw new TidemarkError('not-permitted', `pages of process ${process.pid} that are in swap would stay in memory: ${PAGE_OUT_REFUSED}`, {
+    pid: process.pid, hint: 'run as root, or in a container with --cap-add SYS_NICE; without --preserve-working-set it is done where it can be',
+  })
 }
 
 function describeBlindSpot({ pageShift }: Kernel, { kind, mapping, why }: BlindSpot): Unproven {

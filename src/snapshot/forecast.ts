@@ -32,6 +32,8 @@ const COST = {
   holdPage: 1_000,
   /** Copy a page to the file. */
   savePage: 1_900,
+  /** Bring a page in from swap, in memory at that, and give it back. A disk takes longer. */
+  swappedPage: 11_000,
   /** Visit one mapping, when the last stop of a pre-copy scans it and when the others look what there is. */
   scanMapping: 8_000,
   visitMapping: 2_500,
@@ -43,7 +45,7 @@ const COST = {
 } as const
 
 export function forecastStop(population: Population): number {
-  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage
+  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage + population.swappedPages * COST.swappedPage
 }
 
 export function forecastFork(population: Population): number {

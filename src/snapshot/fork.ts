@@ -42,6 +42,7 @@ export const fork: Strategy = {
     const late = sharedInPause ? [] : mappings.filter((mapping) => mapping.shared && capture.share(mapping) === 'whole')
     try {
       const extraBytesMax = saveCopy(capture, mappings, late, copy.pid, copy.task)
+      capture.workingSet.giveBack()
       return {
         threads, mappings, pauseNs: stopped.releasedNs - stopped.startedNs, freezeNs: stopped.frozenNs - stopped.startedNs, armingNs: 0,
         roundPages: [capture.copiedPages], dirtyAtPausePages: 0, extraBytesMax,
@@ -71,6 +72,7 @@ function holdMapping(capture: Capture, mapping: Mapping): void {
 /** Saves the copy's memory and returns how much memory it cost at its largest. */
 function saveCopy(capture: Capture, mappings: readonly Mapping[], late: readonly Mapping[], pid: number, task: RemoteTask): number {
   using copy = capture.kernel.openProcess(pid, 'by-us')
+  capture.workingSet.giveBack()
   capture.flushHeld()
   let extraBytesMax = copy.privateBytes()
   for (const mapping of mappings) {
@@ -79,6 +81,7 @@ function saveCopy(capture: Capture, mappings: readonly Mapping[], late: readonly
     capture.forContents(copy, mapping, share, (regions) => saveAndRelease(capture, copy, task, mapping, regions))
     if (mapping.end - mapping.start > RELEASE_PAGES) extraBytesMax = Math.max(extraBytesMax, copy.privateBytes())
   }
+  capture.workingSet.giveBack()
   for (const mapping of late) capture.forContents(capture.process, mapping, 'whole', (regions) => capture.save(capture.process, mapping, regions))
   return extraBytesMax
 }

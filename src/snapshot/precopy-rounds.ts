@@ -55,6 +55,7 @@ export class PrecopyRounds {
     this.#untracked.length = 0
     for (const mapping of mappings) visit(mapping, mappings)
     this.#catchUp()
+    this.#capture.workingSet.giveBack()
     const round = { pages: this.#capture.copiedPages - before, ns: kernel.clock.nowNs() - start }
     this.history.push(round)
     watcher.emit({ kind: 'round', round: this.history.length, ...round })
@@ -74,7 +75,20 @@ export class PrecopyRounds {
     if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
     this.#tracker.clearStale(mapping, capture.found)
     capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    if (file && mapping.shared) this.#markData(mapping)
     if (file) capture.forContents(capture.process, mapping, share, save)
+  }
+
+  /**
+   * What the object has and the target has not mapped is marked too. Reading maps it, and it would look written; and what is
+   * paged out again would, in the pause.
+   */
+  #markData(mapping: Mapping): void {
+    const capture = this.#capture
+    if (capture.detail(mapping)?.hugetlb) return
+    for (const range of capture.process.dataRanges(mapping)) {
+      capture.drain((start, found) => this.#tracker.markUnmapped({ start, end: range.end }, found), range.start, () => {})
+    }
   }
 
   #again(mapping: Mapping, mappings: readonly Mapping[]): void {

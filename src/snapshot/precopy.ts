@@ -1,6 +1,7 @@
 import { fillsOnDemand, isFileBacked, type Mapping } from '../memory/mapping.ts'
 import { intersection, type PageRange } from '../memory/page-range.ts'
 import { RegionList } from '../memory/region-list.ts'
+import { PageState } from '../kernel/page-tables.ts'
 import type { Stopped } from '../tracee/freeze.ts'
 import { whileStopped } from '../tracee/freeze.ts'
 import { WpAsyncTracker } from '../tracking/wp-async.ts'
@@ -55,6 +56,7 @@ export function takePrecopy(capture: Capture, limits: StrategyLimits, tracker: W
   const last = new LastStop(capture, tracker, rounds, hidden.fixedBuffers)
   const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => last.take(stopped))
   const { stopped } = moment
+  capture.workingSet.giveBack()
   capture.flushHeld()
   tracker.end((mapping) => capture.share(mapping) === 'whole')
   for (const range of last.dropped) capture.erase(range)
@@ -122,10 +124,38 @@ class LastStop {
     const aliases = this.#rounds.aliasesOf(mapping, mappings)
     const newFrom = capture.drain((start, found) => this.#tracker[peek]({ start, end: mapping.end }, found), mapping.start, (regions) => {
       if (anonymous) this.#holdPopulated(mapping, regions)
-      else this.#hold(mapping, regions)
-      for (const alias of aliases) this.#hold(alias, this.#rounds.projected(mapping, regions, alias))
+      else if (!mapping.shared) this.#holdChanged(mapping, regions)
+      else this.#holdData(mapping, aliases, regions)
     })
     if (newFrom !== undefined) this.#takeNew(mapping, { start: newFrom, end: mapping.end })
+  }
+
+  /** Of what is not written and not in memory, a page in swap is as it was saved; where only a marker is, the file's contents are again. */
+  #holdChanged(mapping: Mapping, regions: RegionList): void {
+    const { pageTables } = this.#capture.process
+    this.#short.clear()
+    for (let i = 0; i < regions.length; i++) {
+      const range = rangeAt(regions, i)
+      if ((regions.states[i]! & PageState.written) !== 0) this.#short.push(range.start, range.end)
+      else this.#capture.drain((start, found) => pageTables.lost({ start, end: range.end }, found), range.start, (lost) => this.#hold(mapping, lost), this.#inner)
+    }
+    this.#hold(mapping, this.#short)
+  }
+
+  /** What the object has of the regions: holes were never marked, and reading one would fill it for good. */
+  #holdData(mapping: Mapping, aliases: readonly Mapping[], regions: RegionList): void {
+    if (regions.length === 0) return
+    const data = this.#capture.process.dataRanges(mapping)
+    for (let i = 0; i < regions.length; i++) {
+      for (const range of data) {
+        const part = intersection(rangeAt(regions, i), range)
+        if (part === undefined) continue
+        this.#short.clear()
+        this.#short.push(part.start, part.end)
+        this.#hold(mapping, this.#short)
+        for (const alias of aliases) this.#hold(alias, this.#rounds.projected(mapping, this.#short, alias))
+      }
+    }
   }
 
   /** A mapping nobody tracks: born since the last round, moved here, or not registerable. */

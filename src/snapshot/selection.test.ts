@@ -10,7 +10,7 @@ const anonymous: Mapping = {
   start: 0 as PageNumber, end: 1 as PageNumber, readable: true, writable: true, executable: false, shared: false, offset: 0, device: '00:00', inode: 0, path: '',
 }
 const library: Mapping = { ...anonymous, writable: false, executable: true, device: 'fe:00', inode: 7, path: '/lib/x.so' }
-const detail: MappingDetail = { dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false }
+const detail: MappingDetail = { dontDump: false, special: false, hugetlb: false, missingInFork: false, hasAnonymous: false, swapped: false, sharesPages: false }
 
 test('by default a core holds private memory, nameless shared memory and the heads of programs', () => {
   assert.equal(shareOf(anonymous, detail, DEFAULT), 'whole')

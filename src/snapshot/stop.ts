@@ -21,6 +21,7 @@ export const stop: Strategy = {
       }
       return { stopped, mappings, threads: readThreads(kernel, stopped, capture.copyBlock), workers: stopped.kernelWorkers }
     })
+    capture.workingSet.giveBack()
     const { stopped } = moment
     return {
       threads: moment.threads,

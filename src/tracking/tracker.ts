@@ -39,14 +39,18 @@ export interface Tracker extends Disposable {
   end(tracked: (mapping: Mapping) => boolean): void
 }
 
-/** Repeats a scan until it is done, handing on what it found. Throws 'gone' when the memory has gone. */
-export function drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, found: RegionList, each: (regions: RegionList) => void): void {
+/**
+ * Repeats a scan until it is done, handing on what it found. Returns where it met an untracked mapping, if it did.
+ * Throws 'gone' when the memory has gone.
+ */
+export function drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, found: RegionList, each: (regions: RegionList) => void): PageNumber | undefined {
   for (let at = from; ;) {
     found.clear()
     const outcome = scan(at, found)
-    if (outcome.kind === 'gone') throw new TidemarkError('gone', 'the process ended or executed another program')
+    if (outcome.kind === 'gone') throw new TidemarkError('gone', 'the process ended or executed another program meanwhile')
     each(found)
-    if (outcome.kind !== 'full') return
+    if (outcome.kind === 'done') return undefined
+    if (outcome.kind === 'untracked') return outcome.at
     at = outcome.next
   }
 }

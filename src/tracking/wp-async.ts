@@ -78,7 +78,11 @@ export class WpAsyncTracker implements Tracker {
     drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
       this.#ownPages.visit(regions, changed)
     })
-    this.#ownPages.finish(changed)
+    this.#ownPages.finish(changed, (range, each) => {
+      drain((start, found) => this.#process.pageTables.lost({ start, end: range.end }, found), range.start, this.#found, (regions) => {
+        for (let i = 0; i < regions.length; i++) for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) each(page)
+      })
+    })
   }
 
   readonly needsServing = false
@@ -116,6 +120,14 @@ export class WpAsyncTracker implements Tracker {
    */
   markAll(range: PageRange, found: RegionList): ScanOutcome {
     return this.#process.pageTables.scan(range, { all: 0, none: 0, any: POPULATED, report: PageState.zero, protect: true, trackedOnly: false }, found)
+  }
+
+  /**
+   * Sets the mark on every page of a range of a file or of shared memory that has none, also where nothing is mapped: the
+   * kernel keeps it there in a marker of its own, for the page that will be.
+   */
+  markUnmapped(range: PageRange, found: RegionList): ScanOutcome {
+    return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: 0, report: PageState.written, protect: true, trackedOnly: false }, found)
   }
 
   /** Reports the populated pages written since their mark, and sets it again in the same step. Skips as {@link markAll} does. */

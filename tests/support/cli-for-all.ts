@@ -9,7 +9,7 @@ const STRING_WIDTH = ['string-width', 'strip-ansi', 'ansi-regex', 'get-east-asia
 export function installForAll(): Disposable & { readonly program: string; readonly root: string } {
   const scratch = new Scratch()
   const root = scratch.path
-  for (const part of ['package.json', 'dist', 'node_modules/commander', 'node_modules/koffi', 'node_modules/@koromix', ...STRING_WIDTH]) {
+  for (const part of ['package.json', 'dist', 'node_modules/commander', 'node_modules/koffi', 'node_modules/xxhash-wasm', 'node_modules/@koromix', ...STRING_WIDTH]) {
     mkdirSync(join(root, part, '..'), { recursive: true })
     cpSync(join(checkoutRoot(), part), join(root, part), { recursive: true, force: true, filter: (path) => !path.includes('.test.') })
   }

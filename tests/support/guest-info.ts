@@ -117,9 +117,32 @@ export interface OddInfo extends ReadyInfo {
   readonly reserved?: RegionInfo
 }
 
+/** A region with a drawing of its pages, by count and sign: see pagekinds-regions.h. */
+export interface DrawnRegion extends RegionInfo {
+  readonly name: string
+  readonly drawing: string
+}
+
+export interface PagekindsInfo extends ReadyInfo {
+  readonly guest: 'pagekinds'
+  readonly regions: readonly DrawnRegion[]
+}
+
+/** One step of the rounds runs through the hot set; the cold one is a block of generation 1. */
+export interface HotColdInfo extends ReadyInfo {
+  readonly guest: 'hotcold'
+  readonly kind: 'anon' | 'shared' | 'file'
+  readonly firstOffset: number
+  readonly lastOffset: number
+  readonly hot: RegionInfo
+  readonly cold: RegionInfo
+}
+
 export interface GuestInfos {
+  readonly hotcold: HotColdInfo
   readonly wavefront: WavefrontInfo
   readonly victim: VictimInfo
   readonly blocked: BlockedInfo
   readonly odd: OddInfo
+  readonly pagekinds: PagekindsInfo
 }

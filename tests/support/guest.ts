@@ -24,6 +24,8 @@ export interface GuestOptions {
   /** How long it may take to be ready: a victim of many GiB has to fill them first. */
   readonly readyWithinMs?: number
   readonly env?: Readonly<Record<string, string>>
+  /** Words before it, such as those that put it into a control group: they must exec it. */
+  readonly before?: readonly string[]
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>
@@ -76,7 +78,7 @@ export async function startGuest<Name extends keyof GuestInfos>(
   options: GuestOptions = {},
 ): Promise<Guest<GuestInfos[Name]>> {
   const program = await buildGuest(name)
-  const guest = new GuestProcess(program, args, options.env ?? {})
+  const guest = new GuestProcess(program, args, options)
   try {
     const first = await guest.line((json) => json['ready'] === true || 'skipped' in json, options.readyWithinMs ?? 30_000, 'ready')
     if (typeof first['skipped'] === 'string') throw new GuestUnavailable(first['skipped'])
@@ -121,9 +123,10 @@ class GuestProcess {
   #last: JsonObject | undefined
   #stderr = ''
 
-  constructor(program: string, args: readonly string[], env: Readonly<Record<string, string>>) {
+  constructor(program: string, args: readonly string[], { before = [], env }: GuestOptions) {
     this.#name = [program.split('/').at(-1), ...args].join(' ')
-    this.#child = spawn(program, args, { cwd: this.folder, stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const [first, ...rest] = [...before, program, ...args]
+    this.#child = spawn(first!, rest, { cwd: this.folder, stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     if (this.#child.pid === undefined) throw new Error(`${program} does not start`)
     this.pid = this.#child.pid
     // 'close' and not 'exit': only then the last line has been read. A child of the guest that

@@ -1,4 +1,4 @@
-import type { OddInfo, VictimInfo, WavefrontInfo, WaveThreadInfo } from './guest-info.ts'
+import type { HotColdInfo, OddInfo, RegionInfo, VictimInfo, WavefrontInfo, WaveThreadInfo } from './guest-info.ts'
 import { type CheckResult, Findings, hex, type ImageUnderTest, mix } from './checked-image.ts'
 import { checkBlock, checkBlocks, checkLedger } from './ledger-check.ts'
 import { decodeWaveRegisters, machineOf, vectorProblems, type WaveRegisters } from './wave-registers.ts'
@@ -19,7 +19,7 @@ function checkThread(info: WavefrontInfo, thread: WaveThreadInfo, image: ImageUn
   if (thread.cold !== undefined) {
     checkBlock({ what: `${what} cold`, start: BigInt(thread.cold.start), pages: thread.cold.pages, generation: tag }, info.pageBytes, findings)
   }
-  const words = readWords(info, thread, findings)
+  const words = readWords(info, thread, what, findings)
   if (words.length < 2 * thread.pages) return
   checkShape(words, what, findings)
   if (image.registers === undefined) return
@@ -42,9 +42,9 @@ function checkThread(info: WavefrontInfo, thread: WaveThreadInfo, image: ImageUn
 }
 
 /** Two words per page, in the order in which the loop writes them. */
-function readWords(info: WavefrontInfo, thread: WaveThreadInfo, findings: Findings): bigint[] {
+function readWords(info: WavefrontInfo | HotColdInfo, region: RegionInfo, what: string, findings: Findings): bigint[] {
   const words: bigint[] = []
-  findings.eachPage(BigInt(thread.start), thread.pages, info.pageBytes, `thread ${thread.tid}`, (_page, view, at) => {
+  findings.eachPage(BigInt(region.start), region.pages, info.pageBytes, what, (_page, view, at) => {
     words.push(view.getBigUint64(at + info.firstOffset, true), view.getBigUint64(at + info.lastOffset, true))
   })
   return words
@@ -85,6 +85,14 @@ function checkRegisters(thread: WaveThreadInfo, registers: WaveRegisters, words:
   const mayBeEnded = page === 0n || page === pages
   if (published === undefined || published === wave - 1n || (mayBeEnded && published === wave)) return
   findings.problem(`${what}: it published wave ${published}, but the registers are at page ${page} of wave ${wave}`)
+}
+
+/** Whether an image of `hotcold` is one instant. */
+export function checkHotCold(info: HotColdInfo, image: ImageUnderTest): CheckResult {
+  const findings = new Findings(image)
+  checkShape(readWords(info, info.hot, 'the hot set', findings), 'the hot set', findings)
+  checkBlock({ what: 'the cold set', start: BigInt(info.cold.start), pages: info.cold.pages, generation: 1n }, info.pageBytes, findings)
+  return findings.result
 }
 
 /** A page of `victim` may be ahead of its sequence number by one write, in one page per thread. */

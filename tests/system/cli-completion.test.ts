@@ -27,7 +27,7 @@ test('bash completes commands, options, their choices, processes and files', { s
   writeFileSync(scratch.file('app.core'), '')
   assert.equal(spawnSync('bash', ['-n', file]).status, 0)
   const offered = (...words: string[]) => complete(file, scratch.path, ...words)
-  assert.deepEqual(offered('').toSorted(), ['check', 'completion', 'dump', 'predict', 'top'])
+  assert.deepEqual(offered('').toSorted(), ['check', 'completion', 'dump', 'pages', 'predict', 'top'])
   assert.deepEqual(offered('d'), ['dump'])
   assert.deepEqual(offered('completion', '').toSorted(), ['bash', 'fish', 'zsh'])
   assert.deepEqual(offered('dump', '1', '--strategy', '').toSorted(), ['auto', 'fork', 'precopy', 'stop'])
@@ -44,13 +44,18 @@ test('bash offers every option that the help names', { skip: skipWithout('bash')
   using scratch = new Scratch()
   const file = scratch.file('completion.bash')
   writeFileSync(file, await script('bash'))
-  const help = (await runCli(['dump', '--help'])).stdout.toString()
-  const named = new Set([...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, long]) => long!))
-  for (const ours of ['--help', '--version']) named.delete(ours)
-  const offered = complete(file, scratch.path, 'dump', '--')
-  assert.deepEqual([...named].filter((long) => !offered.includes(long)), [])
+  for (const command of ['dump', 'pages']) await assertOffersAll(file, scratch.path, command)
   assert.ok(readFileSync(file, 'utf8').endsWith('\n'))
 })
+
+async function assertOffersAll(file: string, folder: string, command: string): Promise<void> {
+  const help = (await runCli([command, '--help'])).stdout.toString()
+  const named = new Set([...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, long]) => long!))
+  for (const ours of ['--help', '--version']) named.delete(ours)
+  const offered = complete(file, folder, command, '--')
+  assert.ok(named.size > 0)
+  assert.deepEqual([...named].filter((long) => !offered.includes(long)), [])
+}
 
 test('zsh reads its script', { skip: skipWithout('zsh') }, async () => {
   using scratch = new Scratch()

@@ -1,16 +1,18 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { addressOf, type PageShift } from '../../memory/address.ts'
 import type { Mapping } from '../../memory/mapping.ts'
+import { RegionList } from '../../memory/region-list.ts'
 import type { Capability } from '../capabilities.ts'
 import { allocateBlock, getU64, putU64 } from '../block.ts'
 import { callFailed, errno, errnoName } from '../errno.ts'
 import { systemCall } from '../ffi.ts'
 import { parseMaps } from '../maps.ts'
+import { PageOut } from '../page-out.ts'
 import { readProc } from '../proc.ts'
 import { NR } from '../system-calls.ts'
 import { attempt, fails, onChild, works, type Outcome } from './attempt.ts'
 import { closeRaw, memoryFile } from './sample.ts'
-import { howToTrace, type Situation } from './situation.ts'
+import { howToPageOut, howToTrace, type Situation } from './situation.ts'
 
 export function probeReading(child: number | undefined, shift: PageShift, situation: Situation): Capability[] {
   const group = 'reading'
@@ -39,6 +41,11 @@ export function probeReading(child: number | undefined, shift: PageShift, situat
       name: 'cachestat', group, title: 'Tell cached from swapped shared memory (cachestat)',
       remedy: 'shared memory that is swapped out cannot be told from a hole; needs Linux 6.5, and a container that allows it',
       body: () => countCached(shift),
+    }),
+    attempt({
+      name: 'page-out', group, title: 'Give back what reading brings in from swap (process_madvise)',
+      remedy: `a dump of a process that is swapped out leaves it in memory, and may exceed a control group's limit; needs Linux 5.10, CONFIG_ADVISE_SYSCALLS and CAP_SYS_NICE; ${howToPageOut(situation)}`,
+      body: onMapping(giveBack),
     }),
   ]
 }
@@ -71,6 +78,14 @@ function openMapped(pid: number, mapping: Mapping, shift: PageShift): Outcome {
   const hex = (page: Mapping['start']): string => addressOf(page, shift).toString(16)
   closeSync(openSync(`/proc/${pid}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`, 'r'))
   return works()
+}
+
+/** The page of a program that others run too stays where it is. */
+function giveBack(pid: number, mapping: Mapping, shift: PageShift): Outcome {
+  using pageOut = new PageOut(pid, shift)
+  const page = new RegionList(1)
+  page.push(mapping.start, mapping.start + 1)
+  return pageOut.pageOut(page) === 'done' ? works() : fails('process_madvise with MADV_PAGEOUT is refused')
 }
 
 /** struct cachestat_range { off, len } in, struct cachestat { nr_cache, … } out. */

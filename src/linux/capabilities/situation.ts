@@ -45,6 +45,13 @@ export function howToTrace(situation: Situation): string {
   return 'run as root or with CAP_SYS_PTRACE'
 }
 
+/** How to get CAP_SYS_NICE, which advice about another process's memory needs. */
+export function howToPageOut(situation: Situation): string {
+  if (situation.filtered) return 'a seccomp filter is in force; in a container: docker run --cap-add SYS_NICE --security-opt seccomp=unconfined'
+  if (holds(situation, CAP.sysNice)) return 'CAP_SYS_NICE is there, so a security module, a sandbox or another user namespace refuses'
+  return situation.uid === 0 ? 'in a container: docker run --cap-add SYS_NICE' : 'run as root or with CAP_SYS_NICE'
+}
+
 /** Yama, Documentation/admin-guide/LSM/Yama.rst: 1 descendants only, 2 CAP_SYS_PTRACE only, 3 nobody until reboot. */
 export function yamaRule(scope: number | undefined): string {
   const rules = ['', 'only descendants may be traced', 'only CAP_SYS_PTRACE may trace', 'nobody may trace until the next boot']
