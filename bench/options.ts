@@ -18,7 +18,9 @@ export interface BenchOptions {
   readonly retries: number
 }
 
-export const USAGE = `Usage: npm run bench -- [options]
+export const USAGE = `Usage: npm run bench -- [options]             how long dumps make a program stand still
+       npm run bench -- tracking [--quick]   what following its writes costs it, and us
+       npm run bench -- forecast [--quick]   what predict says against what dump then does
 
 How long a program stands still while its memory is saved, by tidemark and by what else there is.
 All in one run on one machine, interleaved; every run has a fresh program, which checks its memory at the end.

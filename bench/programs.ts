@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildGuest, checkoutRoot } from '../tests/support/guest-build.ts'
 
-export type ProgramName = 'warm' | 'bare-copy' | 'bare-dirty'
+export type ProgramName = 'warm' | 'bare-copy' | 'bare-dirty' | 'bare-scan' | 'writer'
 
 export interface Programs {
   readonly path: (name: ProgramName) => string
@@ -16,14 +16,14 @@ export async function compilePrograms(): Promise<Programs> {
   const directory = join(checkoutRoot(), 'build/bench/programs')
   mkdirSync(directory, { recursive: true })
   const path = (name: ProgramName): string => join(directory, name)
-  for (const name of ['warm', 'bare-copy', 'bare-dirty'] as const) compile(join(checkoutRoot(), 'bench', `${name}.c`), path(name))
+  for (const name of ['warm', 'bare-copy', 'bare-dirty', 'bare-scan', 'writer'] as const) compile(join(checkoutRoot(), 'bench', `${name}.c`), path(name))
   return { path }
 }
 
 function compile(source: string, program: string): void {
   if (changedMs(program) > changedMs(source)) return
   const draft = `${program}.${process.pid}`
-  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-o', draft, source])
+  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-pthread', '-o', draft, source])
   renameSync(draft, program)
 }
 

@@ -15,6 +15,7 @@ import { openLinuxKernel } from './linux/linux-kernel.ts'
 import type { DumpEvent, Watcher } from './snapshot/capture.ts'
 import { dumpProcess } from './snapshot/dump.ts'
 import { encodeError, type Answer, type Request } from './session-messages.ts'
+import { predictProcess } from './watch/prediction.ts'
 import { describeTarget, readTarget } from './target-view.ts'
 
 dieWithCaller()
@@ -40,6 +41,12 @@ function perform(request: Request): unknown {
       return dumpProcess(kernel, request.plan, watcher)
     case 'track': return trackings.begin(request.pid, request.options)
     case 'collect': return trackings.collect(request.pid)
+    case 'watch': return trackings.beginWatch(request.pid, request.options)
+    case 'look': return trackings.look(request.pid)
+    case 'unwatch': return trackings.endWatch(request.pid)
+    case 'predict':
+      trackings.requireNoneWaits()
+      return predictProcess(kernel, request.plan, watcher.checkAborted)
     case 'untrack': return trackings.end(request.pid)
     case 'describe': return describeTarget(kernel, request.pid)
     case 'read': return readTarget(kernel, request.pid, request.address, request.length)

@@ -10,12 +10,15 @@
 import { TidemarkError } from './kernel/errors.ts'
 import type { Capabilities } from './linux/capabilities.ts'
 import { LiveTracking, type TrackOptions } from './live-tracking.ts'
+import { LiveWatch } from './live-watch.ts'
 import { Session } from './session.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan, DumpResult, Unproven } from './snapshot/dump.ts'
 import type { StrategyName } from './snapshot/strategy.ts'
 import type { TargetDescription } from './target-view.ts'
 import { TRACKER_NAMES } from './tracking/report.ts'
+import type { TrackingOptions } from './tracking/tracking.ts'
+import type { Prediction } from './watch/prediction.ts'
 
 export { formatAddress, address, type Address, type PageNumber, type PageShift } from './memory/address.ts'
 export type { Mapping } from './memory/mapping.ts'
@@ -28,7 +31,9 @@ export type { Core, CoreThread, CoreSegment } from './image/elf-core/core.ts'
 export type { CoreSource } from './image/elf-core/core-source.ts'
 export type { Capabilities, Capability } from './linux/capabilities.ts'
 export { TRACKER_NAMES, type HiddenWrites, type MappingReport, type TrackerName, type WrittenReport } from './tracking/report.ts'
-export type { LiveTracking, TrackOptions }
+export type { LiveTracking, LiveWatch, Prediction, TrackOptions }
+export type { MappingSample, WatchOutcome, WatchSample, WorkingSet } from './watch/sample.ts'
+export type { StrategyForecast } from './snapshot/forecast.ts'
 export type { DumpEvent, DumpResult, Unproven, StrategyName, TargetDescription }
 
 export interface DumpOptions {
@@ -133,10 +138,7 @@ export class Target implements AsyncDisposable {
    * everything. Errors as {@link dump}.
    */
   async track(options: TrackOptions = {}): Promise<LiveTracking> {
-    const trackers = options.trackers ?? TRACKER_NAMES
-    for (const name of trackers) requireOneOf('tracker', name, TRACKER_NAMES)
-    if (trackers.length === 0) throw new TidemarkError('usage', 'no tracker is allowed', { hint: `name some of ${TRACKER_NAMES.join(', ')}` })
-    await this.#session.request({ kind: 'track', pid: this.pid, options: { trackers, freezeTimeoutNs: options.freezeTimeoutNs ?? 1e9 } })
+    await this.#session.request({ kind: 'track', pid: this.pid, options: trackingOptions(options) })
     return new LiveTracking(this.pid, this.#session)
   }
 
@@ -160,6 +162,43 @@ export async function attach(pid: number): Promise<Target> {
     await session[Symbol.asyncDispose]()
     throw error
   }
+}
+
+export interface WatchOptions extends TrackOptions {
+  /** How much slower a target may become by being watched, as a share of its time. Default 0.02. */
+  readonly budgetShare?: number
+}
+
+/** Begins to watch processes: stops each once, for about a millisecond. Errors as {@link dump}. */
+export async function watchProcesses(pids: readonly number[], options: WatchOptions = {}): Promise<LiveWatch> {
+  for (const pid of pids) requireCount('pid', pid, 1)
+  const budgetShare = options.budgetShare ?? 0.02
+  if (!(budgetShare > 0 && budgetShare <= 1)) throw new TidemarkError('usage', `a budget of ${budgetShare} makes no sense`, { hint: 'a share of the target\'s time: 0.02 is two per cent' })
+  return await LiveWatch.begin(pids, { ...trackingOptions(options), budgetShare })
+}
+
+export interface PredictOptions extends TrackOptions {
+  /** How long to watch, in nanoseconds. Default 3e9. */
+  readonly forNs?: number
+  /** Rounds of pre-copy at most. Default 12. */
+  readonly roundsMax?: number
+  readonly signal?: AbortSignal
+}
+
+/** What a snapshot of a process would cost by each strategy, and where copying in rounds converges. Errors as {@link dump}. */
+export async function predict(pid: number, options: PredictOptions = {}): Promise<Prediction> {
+  requireCount('pid', pid, 1)
+  const forNs = options.forNs ?? 3e9
+  if (!(forNs > 0)) throw new TidemarkError('usage', `nothing is seen in ${forNs} ns`, { hint: 'watch for a second or more' })
+  await using session = new Session()
+  const plan = { pid, forNs, roundsMax: options.roundsMax ?? 12, ...trackingOptions(options) }
+  return await session.request({ kind: 'predict', plan }, { signal: options.signal })
+}
+
+function trackingOptions({ trackers = TRACKER_NAMES, freezeTimeoutNs = 1e9 }: TrackOptions): TrackingOptions {
+  for (const name of trackers) requireOneOf('tracker', name, TRACKER_NAMES)
+  if (trackers.length === 0) throw new TidemarkError('usage', 'no tracker is allowed', { hint: `name some of ${TRACKER_NAMES.join(', ')}` })
+  return { trackers, freezeTimeoutNs }
 }
 
 /** What this kernel, this machine and this user can do, found by trying each thing on memory and children of our own. */

@@ -4,12 +4,17 @@ import { isTidemarkError, TidemarkError } from './kernel/errors.ts'
 import type { DumpEvent } from './snapshot/capture.ts'
 import type { DumpPlan } from './snapshot/dump.ts'
 import type { TrackingOptions } from './tracking/tracking.ts'
+import type { PredictPlan } from './watch/prediction.ts'
+import type { WatchOptions } from './watch/watch.ts'
 
 export type Request =
   | { readonly kind: 'capabilities' }
   | { readonly kind: 'dump'; readonly plan: DumpPlan }
   | { readonly kind: 'track'; readonly pid: number; readonly options: TrackingOptions }
   | { readonly kind: 'collect' | 'untrack'; readonly pid: number }
+  | { readonly kind: 'watch'; readonly pid: number; readonly options: WatchOptions }
+  | { readonly kind: 'look' | 'unwatch'; readonly pid: number }
+  | { readonly kind: 'predict'; readonly plan: PredictPlan }
   | { readonly kind: 'describe'; readonly pid: number }
   | { readonly kind: 'read'; readonly pid: number; readonly address: bigint; readonly length: number }
 

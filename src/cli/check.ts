@@ -54,6 +54,8 @@ export function formatFindings(found: Capabilities, paint: Paint, width: number)
     if (group === 'tracking') rows.push(featureRow(found.capabilities))
     lines.push('', paint('bold', title), ...withRemedies(rows, paint, width))
   }
+  lines.push('', paint('bold', 'Trackers of writes'))
+  lines.push(...withRemedies(found.trackers.map(({ tracker, why, ...rest }) => ({ label: tracker, detail: why, ...rest })), paint, width))
   lines.push('', paint('bold', 'Strategies of dump'))
   lines.push(...withRemedies(found.strategies.map(({ strategy, why, ...rest }: Strategy) => ({ label: strategy, detail: why, ...rest })), paint, width))
   return lines

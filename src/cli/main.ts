@@ -9,6 +9,7 @@ import { checkCommand } from './check.ts'
 import { completionCommand } from './completion.ts'
 import { dumpCommand } from './dump.ts'
 import { EXIT, exitCodeOf, printError } from './exit.ts'
+import { predictCommand } from './predict.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -23,12 +24,14 @@ Examples:
   tidemark check                       what this machine can do, and what is missing
   tidemark dump 4242 -o app.core       a core file of process 4242, which keeps running
   gdb -c app.core                      look at it
+  tidemark predict 4242                what a snapshot would cost it
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not permitted, 4 this kernel cannot, 5 target gone,
 6 done but consistency unproven, 7 pause budget missed, 124 timed out, 130/143 interrupted.`)
 
 program.addCommand(inherit(checkCommand()))
 program.addCommand(inherit(dumpCommand()))
+program.addCommand(inherit(predictCommand()))
 program.addCommand(inherit(completionCommand(program)))
 
 /** Errors of the words themselves end with our exit code for usage and one line, in every command. */

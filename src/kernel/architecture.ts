@@ -29,6 +29,8 @@ export interface Architecture {
   readonly calls: RemoteCalls
 
   programCounter(registers: Registers): bigint
+  /** Where the C library keeps what belongs to the thread. */
+  threadPointer(registers: Registers): bigint
   setProgramCounter(registers: Registers, to: bigint): void
   /** Turns `registers` into those of a thread about to perform a system call with the instruction at `at`. */
   placeCall(registers: Registers, at: bigint, call: number, args: readonly (number | bigint)[]): void

@@ -1,6 +1,8 @@
 /** Monotonic time in nanoseconds. A double holds it exactly for the first 104 days of uptime, to 2 ns after that. */
 export interface Clock {
   nowNs(): number
+  /** Processor time that our process has used. */
+  processorNs(): number
   /** Gives the processor away for about this long. */
   sleepNs(ns: number): void
   /** Does now what the runtime of this process (its garbage collector) might otherwise do in the middle of a pause. */

@@ -28,8 +28,8 @@ export interface Capability {
   readonly remedy: string
 }
 
-export interface StrategyCapability {
-  readonly strategy: 'stop' | 'fork' | 'precopy'
+/** Whether something of ours works, found by doing it to a child of our own. */
+export interface Trial {
   readonly available: boolean
   /** The kind of obstacle; `none` when available. */
   readonly obstacle: 'none' | 'not-permitted' | 'unsupported' | 'failed'
@@ -39,21 +39,30 @@ export interface StrategyCapability {
   readonly remedy: string
 }
 
+export interface StrategyCapability extends Trial {
+  readonly strategy: 'stop' | 'fork' | 'precopy'
+}
+
+export interface TrackerCapability extends Trial {
+  readonly tracker: 'wp-async' | 'soft-dirty' | 'wp-sync' | 'compare'
+}
+
 export interface Capabilities {
   readonly kernel: string
   readonly machine: string
   readonly pageBytes: number
   readonly user: string
   readonly capabilities: readonly Capability[]
+  readonly trackers: readonly TrackerCapability[]
   readonly strategies: readonly StrategyCapability[]
 }
 
 /**
  * Tries everything on memory and a child of our own; leaves nothing behind. Never judges by version number, and never throws
  * for what the kernel refuses: containers, security modules and distributors' patches make all other ways wrong.
- * The strategies are tried by a higher room (capability-trials.ts).
+ * The trackers and strategies are tried by a higher room (capability-trials.ts).
  */
-export function probeLinux(tasks: Tasks = ownTasks()): Omit<Capabilities, 'strategies'> {
+export function probeLinux(tasks: Tasks = ownTasks()): Omit<Capabilities, 'trackers' | 'strategies'> {
   const situation = readSituation()
   const shift = runningPageShift()
   const userfaultfd = probeUserfaultfd(situation)

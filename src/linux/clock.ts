@@ -18,6 +18,10 @@ export function linuxClock(request: Block): Clock {
       systemCall(NR.schedSetscheduler, 0, on ? SCHED_FIFO : SCHED_OTHER, request.address)
     },
     nowNs: () => performance.now() * 1e6,
+    processorNs() {
+      const { user, system } = process.cpuUsage()
+      return (user + system) * 1e3
+    },
     sleepNs(ns) {
       putU64(words, 0, Math.floor(ns / 1e9))
       putU64(words, 2, ns % 1e9)

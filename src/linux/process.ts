@@ -126,11 +126,10 @@ class LinuxProcess implements Process {
   fileStamp(mapping: Mapping): string | undefined {
     for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
       try {
-        const stat = statSync(path, { bigint: true })
-        if (Number(stat.ino) !== mapping.inode) continue
+        const { ino, size, mtimeMs, ctimeMs } = statSync(path)
+        if (ino !== mapping.inode) continue
         // A timestamp moves with the clock tick, 1 to 10 ms: one this young may hide a later write.
-        if (BigInt(Date.now()) * 1_000_000n - stat.mtimeNs < 50_000_000n) return undefined
-        return `${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`
+        return Date.now() - mtimeMs < 50 ? undefined : `${size}:${mtimeMs}:${ctimeMs}`
       } catch {
         continue
       }

@@ -2,13 +2,16 @@ import { TidemarkError, isTidemarkError } from '../kernel/errors.ts'
 import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import { untracked } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
-import { forecastFork, forecastPrecopy, forecastStop, measurePopulation, type Population } from './forecast.ts'
+import { DirtyCurve, type CurvePoint } from './dirty-curve.ts'
+import { forecastFork, forecastPrecopy, forecastStop } from './forecast.ts'
 import { formatPause } from './pause-budget.ts'
+import type { Population } from './population.ts'
 import { takePrecopy, trackWhole } from './precopy.ts'
 import { STRATEGIES } from './strategies.ts'
 import type { Moment, StrategyLimits, StrategyName } from './strategy.ts'
 
-const SAMPLE_NS = 50_000_000
+/** How long the target is watched, twice: the curve of what it writes bends between. */
+const SAMPLES_NS = [8_000_000, 40_000_000]
 
 interface Option {
   readonly name: StrategyName
@@ -23,9 +26,9 @@ interface Option {
  */
 export function takeAuto(capture: Capture, limits: StrategyLimits): { readonly name: StrategyName; readonly moment: Moment } {
   if (capture.process.jobStopped()) return { name: 'stop', moment: STRATEGIES.stop.take(capture, { ...limits, pauseNsMax: undefined }) }
-  const population = measurePopulation(capture)
+  const population = capture.population()
   using tracker = openTracker(capture, limits)
-  const options = forecastAll(capture, population, tracker)
+  const options = forecastEach(capture, population, tracker, limits)
   const choice = choose(options, limits)
   if (choice.name === 'precopy' && tracker !== undefined) return { name: 'precopy', moment: takePrecopy(capture, limits, tracker) }
   tracker?.end((mapping) => capture.share(mapping) === 'whole')
@@ -42,13 +45,13 @@ function openTracker(capture: Capture, limits: StrategyLimits): WpAsyncTracker |
   }
 }
 
-function forecastAll(capture: Capture, population: Population, tracker: WpAsyncTracker | undefined): Option[] {
-  const options: Option[] = [{ name: 'stop', pauseNs: forecastStop(capture, population), provable: true }]
+function forecastEach(capture: Capture, population: Population, tracker: WpAsyncTracker | undefined, limits: StrategyLimits): Option[] {
+  const options: Option[] = [{ name: 'stop', pauseNs: forecastStop(population), provable: true }]
   if (capture.kernel.architecture.lifeline !== undefined) {
-    options.push({ name: 'fork', pauseNs: forecastFork(capture, population), provable: true })
+    options.push({ name: 'fork', pauseNs: forecastFork(population), provable: true })
   }
   if (tracker !== undefined) {
-    const { pauseNs, converges } = forecastPrecopy(population, sampleRate(capture, tracker))
+    const { pauseNs, converges } = forecastPrecopy(population, sampleCurve(capture, tracker, population), limits.roundsMax)
     if (converges || pauseNs < options[0]!.pauseNs) {
       options.push({ name: 'precopy', pauseNs, provable: untracked(capture.process.hiddenWriters()).length === 0 })
     }
@@ -56,8 +59,8 @@ function forecastAll(capture: Capture, population: Population, tracker: WpAsyncT
   return options
 }
 
-/** Pages written for the first time, per nanosecond: marks everything, waits, and looks. */
-function sampleRate(capture: Capture, tracker: WpAsyncTracker): number {
+/** Marks everything, waits, and looks what was written; then waits longer. */
+function sampleCurve(capture: Capture, tracker: WpAsyncTracker, population: Population): DirtyCurve {
   const { kernel, process } = capture
   capture.watcher.emit({ kind: 'phase', phase: 'measuring' })
   const mappings = process.mappings().filter((mapping) => capture.share(mapping) === 'whole' && !tracker.isRefused(mapping))
@@ -65,14 +68,17 @@ function sampleRate(capture: Capture, tracker: WpAsyncTracker): number {
     tracker.clearStale(mapping, capture.found)
     capture.drain((start, found) => tracker.markAll({ start, end: mapping.end }, found), mapping.start, () => {})
   }
-  const start = kernel.clock.nowNs()
-  kernel.clock.sleepNs(SAMPLE_NS)
-  const sampleNs = kernel.clock.nowNs() - start
-  let pages = 0
-  for (const mapping of mappings) {
-    capture.drain((from, found) => tracker.takeWritten({ start: from, end: mapping.end }, found), mapping.start, (regions) => { pages += regions.pageCount() })
-  }
-  return pages / sampleNs
+  const points = SAMPLES_NS.map((sampleNs): CurvePoint => {
+    const start = kernel.clock.nowNs()
+    kernel.clock.sleepNs(sampleNs)
+    const ns = kernel.clock.nowNs() - start
+    let pages = 0
+    for (const mapping of mappings) {
+      capture.drain((from, found) => tracker.takeWritten({ start: from, end: mapping.end }, found), mapping.start, (regions) => { pages += regions.pageCount() })
+    }
+    return { ns, pages }
+  })
+  return new DirtyCurve(points, population.pages)
 }
 
 function choose(options: readonly Option[], limits: StrategyLimits): Option {

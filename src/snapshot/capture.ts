@@ -12,6 +12,7 @@ import type { MappingDetail, Process } from '../kernel/process.ts'
 import { readPages, type Reading } from '../tracee/read-pages.ts'
 import { FileLayout } from './file-layout.ts'
 import { PageFile } from './page-file.ts'
+import { measurePopulation, type Population } from './population.ts'
 import { shareOf, type SelectionRules, type Share } from './selection.ts'
 import { WorkingSet } from './working-set.ts'
 
@@ -20,6 +21,8 @@ const COPY_BYTES = 1 << 20
 /** What the pause may copy without touching the file; more is written straight through. */
 const HOLD_BYTES = 40 << 20
 const REGIONS = 4096
+/** Memory of ours that any dump uses. */
+export const BUFFER_BYTES = COPY_BYTES + HOLD_BYTES
 
 export type DumpEvent =
   | { readonly kind: 'phase'; readonly phase: 'rehearsing' | 'arming' | 'measuring' | 'pausing' | 'finishing' }
@@ -40,7 +43,7 @@ export interface CaptureRules extends SelectionRules {
 
 /** Memory of ours that a dump uses, whatever the size of the target. */
 export class CopyBuffers implements Disposable {
-  readonly bytes = COPY_BYTES + HOLD_BYTES
+  readonly bytes = BUFFER_BYTES
   readonly copy: Block
   readonly hold: Block
 
@@ -121,8 +124,11 @@ export class Capture {
     return whole !== undefined && objectKey(whole) === objectKey(mapping) ? this.#details.get(whole.start) : undefined
   }
 
-  expectPages(populated: number): void {
-    this.#populatedPages = populated
+  /** What there is to save as a whole. */
+  population(): Population {
+    const population = measurePopulation(this.process, (mapping) => this.share(mapping) === 'whole', this.found)
+    this.#populatedPages = population.pages
+    return population
   }
 
   /** The populated pages of the range, added to {@link found} in pieces; `each` empties it as often as it fills. */

@@ -1,6 +1,6 @@
-import { pageCount } from '../memory/page-range.ts'
-import { PageState } from '../kernel/page-tables.ts'
-import type { Capture } from './capture.ts'
+import type { DirtyCurve } from './dirty-curve.ts'
+import type { Population } from './population.ts'
+import { FEW_PAGES, HOLD_PAGES_MAX, SHRINKS } from './precopy-rules.ts'
 import type { StrategyName } from './strategy.ts'
 
 /** What a snapshot by one strategy is expected to cost. */
@@ -16,10 +16,12 @@ export interface StrategyForecast {
 export type Forecast = Partial<Readonly<Record<StrategyName, StrategyForecast>>>
 
 /**
- * What the parts of a pause cost, in nanoseconds: measured on a 2-core x86-64 virtual machine with Linux 6.18,
+ * What the parts of a snapshot cost, in nanoseconds: measured on a 2-core x86-64 virtual machine with Linux 6.18,
  * 4 KiB pages, and a little rounded up. They decide which strategy is tried; what is reported is always measured.
  */
 const COST = {
+  /** Rehearse, and put the file together. */
+  frame: 120_000_000,
   /** Stop all threads, read their registers, let them go. */
   freeze: 350_000,
   /** Make a helper in the target. */
@@ -38,50 +40,15 @@ const COST = {
   /** Copy one page-table entry of 4 KiB, and of a huge page, in a fork. */
   forkPage: 110,
   forkHugePage: 4,
+  /** Between a pre-copy's last round and its stop: other processes and files are looked through. */
+  beforeStop: 2_000_000,
 } as const
 
-/** How much there is to save, by a look at the page tables. */
-export interface Population {
-  readonly mappings: number
-  readonly pages: number
-  readonly hugePages: number
-  /** Pages that shared objects have, whether or not the target has mapped them. */
-  readonly sharedPages: number
-  /** Of private memory: page tables do not show the other. */
-  readonly swappedPages: number
-}
-
-export function measurePopulation(capture: Capture): Population {
-  let pages = 0
-  let hugePages = 0
-  let sharedPages = 0
-  let swappedPages = 0
-  const query = { all: 0, none: 0, any: PageState.present | PageState.swapped, report: PageState.huge | PageState.swapped, protect: false, trackedOnly: false }
-  for (const mapping of capture.process.mappings()) {
-    if (capture.share(mapping) !== 'whole') continue
-    if (mapping.shared) {
-      sharedPages += capture.process.dataRanges(mapping).reduce((sum, range) => sum + pageCount(range), 0)
-      continue
-    }
-    capture.drain((start, found) => capture.process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, (regions) => {
-      for (let i = 0; i < regions.length; i++) {
-        const count = regions.ends[i]! - regions.starts[i]!
-        pages += count
-        if ((regions.states[i]! & PageState.huge) !== 0) hugePages += count
-        if ((regions.states[i]! & PageState.swapped) !== 0) swappedPages += count
-      }
-    })
-  }
-  pages += sharedPages
-  capture.expectPages(pages)
-  return { mappings: capture.process.mappings().length, pages, hugePages, sharedPages, swappedPages }
-}
-
-export function forecastStop(capture: Capture, population = measurePopulation(capture)): number {
+export function forecastStop(population: Population): number {
   return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage + population.swappedPages * COST.swappedPage
 }
 
-export function forecastFork(capture: Capture, population = measurePopulation(capture)): number {
+export function forecastFork(population: Population): number {
   const small = population.pages - population.hugePages - population.sharedPages
   return COST.freeze + COST.helper + population.mappings * COST.visitMapping + small * COST.forkPage + population.hugePages * COST.forkHugePage + population.sharedPages * COST.holdPage
 }
@@ -91,14 +58,41 @@ export function forecastPrecopyStop(mappings: number, populatedPages: number, di
   return COST.freeze + mappings * COST.scanMapping + populatedPages * COST.scanPage + dirtyPages * COST.holdPage
 }
 
-/**
- * Pre-copy's rounds shrink to what is written during the shortest of them: `rate` pages per nanosecond times the time
- * to scan everything and copy that much. Above one page written per page copied they never shrink.
- */
-export function forecastPrecopy(population: Population, writtenPagesPerNs: number): { readonly pauseNs: number; readonly converges: boolean } {
-  const perPage = COST.holdPage + COST.savePage
-  const converges = writtenPagesPerNs * perPage < 0.9
-  const fixedNs = 500_000 + population.pages * COST.scanPage * 4
-  const dirty = converges ? (writtenPagesPerNs * fixedNs) / (1 - writtenPagesPerNs * perPage) : population.pages
-  return { pauseNs: forecastPrecopyStop(population.mappings, population.pages, Math.min(dirty, population.pages)), converges }
+/** Plays the rounds of a pre-copy: what one of them takes is what the next finds written. The rules are those of the real one. */
+export function forecastPrecopy({ mappings, pages }: Population, curve: DirtyCurve, roundsMax: number): { readonly pauseNs: number; readonly copyNs: number; readonly copiedPages: number; readonly converges: boolean } {
+  const scanNs = mappings * COST.scanMapping + pages * COST.scanPage * 2
+  let roundPages = pages
+  let roundNs = scanNs + pages * COST.savePage
+  let copyNs = roundNs
+  let copiedPages = pages
+  let shrinks = true
+  for (let round = 1; round < roundsMax && shrinks && roundPages > FEW_PAGES; round++) {
+    const before = roundPages
+    roundPages = curve.pagesWithin(roundNs)
+    roundNs = scanNs + roundPages * (roundPages < HOLD_PAGES_MAX ? COST.holdPage : COST.savePage)
+    copyNs += roundNs
+    copiedPages += roundPages
+    shrinks = roundPages < before * SHRINKS
+  }
+  const dirty = curve.pagesWithin(roundNs + COST.beforeStop)
+  return { pauseNs: forecastPrecopyStop(mappings, pages, dirty), copyNs, copiedPages, converges: shrinks || roundPages < HOLD_PAGES_MAX }
+}
+
+/** Every strategy's cost for a process of so many pages that writes as the curve says. `buffersBytes`: what any dump uses itself. */
+export function forecastAll(population: Population, curve: DirtyCurve, pageBytes: number, buffersBytes: number, roundsMax: number): Required<Forecast> {
+  const precopy = forecastPrecopy(population, curve, roundsMax)
+  const saveNs = population.pages * COST.savePage
+  const forkNs = forecastFork(population)
+  const once = { writtenBytes: population.pages * pageBytes, converges: true }
+  return {
+    stop: { ...once, pauseNs: Math.round(forecastStop(population)), totalNs: Math.round(COST.frame + saveNs), extraMemoryBytes: buffersBytes },
+    fork: {
+      ...once, pauseNs: Math.round(forkNs), totalNs: Math.round(COST.frame + forkNs + saveNs),
+      extraMemoryBytes: Math.round(buffersBytes + curve.pagesWithin(saveNs) * pageBytes),
+    },
+    precopy: {
+      pauseNs: Math.round(precopy.pauseNs), totalNs: Math.round(COST.frame + COST.helper + precopy.copyNs), extraMemoryBytes: buffersBytes,
+      writtenBytes: Math.round(precopy.copiedPages * pageBytes), converges: precopy.converges,
+    },
+  }
 }

@@ -6,7 +6,7 @@ import { whileStopped } from '../tracee/freeze.ts'
 import { bury, withHelper, type RemoteTask } from '../tracee/helper.ts'
 import { kernelWorkers, sharedWriters, type BlindSpot } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
-import { forecastFork, measurePopulation } from './forecast.ts'
+import { forecastFork } from './forecast.ts'
 import { keepPause } from './pause-budget.ts'
 import type { Strategy } from './strategy.ts'
 import { readThreads } from './threads.ts'
@@ -25,9 +25,9 @@ export const fork: Strategy = {
   name: 'fork',
   take(capture, limits) {
     const { kernel, process } = capture
-    const population = measurePopulation(capture)
+    const population = capture.population()
     const sharedInPause = population.sharedPages <= SHARED_PAGES_MAX
-    keepPause(capture, limits, forecastFork(capture, sharedInPause ? population : { ...population, sharedPages: 0 }))
+    keepPause(capture, limits, forecastFork(sharedInPause ? population : { ...population, sharedPages: 0 }))
     capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
     const writers = sharedWriters(capture, process.mappings())
     const { stopped, mappings, threads, workers, copy } = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => {

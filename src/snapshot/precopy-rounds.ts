@@ -4,6 +4,7 @@ import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import type { BlindSpot } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
 import { forecastPrecopyStop } from './forecast.ts'
+import { FEW_PAGES, HOLD_PAGES_MAX, SHRINKS } from './precopy-rules.ts'
 import type { StrategyLimits } from './strategy.ts'
 
 export interface Round {
@@ -11,14 +12,8 @@ export interface Round {
   readonly ns: number
 }
 
-/** So few that one more round costs more than it saves. */
-const FEW_PAGES = 48
 /** So many new pages would lengthen the pause more than one more short stop does. */
 const CATCH_UP_PAGES = 2048
-/** Rounds shorter than this stay in memory until after the pause: writing would be the longer part of them. */
-const HOLD_PAGES_MAX = 1024
-/** A round that leaves this share of what the one before left no longer shrinks. */
-const SHRINKS = 0.8
 
 const keyOf = (mapping: Mapping): string => `${mapping.start}-${mapping.end}-${objectKey(mapping)}`
 

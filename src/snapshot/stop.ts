@@ -10,7 +10,7 @@ export const stop: Strategy = {
   name: 'stop',
   take(capture, limits) {
     const { kernel, process } = capture
-    keepPause(capture, limits, forecastStop(capture))
+    keepPause(capture, limits, forecastStop(capture.population()))
     capture.watcher.emit({ kind: 'phase', phase: 'pausing' })
     const before = sharedWriters(capture, process.mappings())
     const moment = whileStopped(kernel, process.pid, { timeoutNs: limits.freezeTimeoutNs, threads: 'all' }, (stopped) => {

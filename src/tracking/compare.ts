@@ -20,6 +20,7 @@ const CHUNK_PAGES = 4096
 export class CompareTracker implements Tracker {
   readonly name = 'compare'
   readonly registers = false
+  readonly stopNs = 0
   readonly #kernel: Kernel
   readonly #process: Process
   readonly #found = new RegionList(4096)
@@ -98,6 +99,8 @@ export class CompareTracker implements Tracker {
       page = until
     }
   }
+
+  readonly needsServing = false
 
   serve(): number {
     return 0

@@ -14,7 +14,7 @@ const DUTY = 50
  */
 export class HiddenWritesWatch {
   readonly #process: Process
-  readonly #writers: Paced<Map<string, number[]>>
+  readonly #writers: Paced<{ readonly of: ReadonlySet<string>; readonly found: ReadonlyMap<string, number[]> }>
   readonly #kernelWriters: Paced<HiddenWriters>
   readonly #kinds = new Map<string, 'memory' | 'file' | 'unknown'>()
   #stamps = new Map<string, string | undefined>()
@@ -23,16 +23,14 @@ export class HiddenWritesWatch {
 
   constructor(process: Process, clock: Clock) {
     this.#process = process
-    this.#writers = new Paced(clock, () => this.#shared.size === 0 ? new Map() : process.otherWriters(this.#shared))
+    this.#writers = new Paced(clock, () => ({ of: this.#shared, found: this.#shared.size === 0 ? new Map() : process.otherWriters(this.#shared) }))
     this.#kernelWriters = new Paced(clock, () => process.hiddenWriters())
   }
 
   /** Looks before pages are collected: what a file's times miss then, they show the next time. */
   look(mappings: readonly Mapping[]): void {
     const files = mappings.filter(isFileBacked)
-    const shared = new Set(files.filter((mapping) => mapping.shared).map(objectKey))
-    if ([...shared].some((key) => !this.#shared.has(key))) this.#writers.expire()
-    this.#shared = shared
+    this.#shared = new Set(files.filter((mapping) => mapping.shared).map(objectKey))
     this.#writers.look()
     this.#kernelWriters.look()
     this.#compareStamps(files)
@@ -77,8 +75,11 @@ export class HiddenWritesWatch {
 
   of(mapping: Mapping): HiddenWrites[] {
     const found: HiddenWrites[] = []
-    const pids = mapping.shared ? this.#writers.value.get(objectKey(mapping)) : undefined
-    if (pids !== undefined) {
+    const { of: asked, found: writers } = this.#writers.value
+    const pids = mapping.shared ? writers.get(objectKey(mapping)) : undefined
+    if (mapping.shared && isFileBacked(mapping) && !asked.has(objectKey(mapping))) {
+      found.push({ kind: 'shared-writers', why: 'it is new, and who else can write it has not been looked up yet' })
+    } else if (pids !== undefined) {
       const listed = pids.length <= 3 ? pids.join(', ') : `${pids.slice(0, 3).join(', ')} and ${pids.length - 3} more`
       found.push({ kind: 'shared-writers', why: `process ${listed} can write it too` })
     }
@@ -110,10 +111,6 @@ class Paced<T> {
   constructor(clock: Clock, ask: () => T) {
     this.#clock = clock
     this.#ask = ask
-  }
-
-  expire(): void {
-    this.#dueNs = 0
   }
 
   look(): void {

@@ -38,6 +38,10 @@ export class Registration implements Disposable {
     this.#freezeTimeoutNs = freezeTimeoutNs
   }
 
+  get isOpen(): boolean {
+    return this.#userfault !== undefined
+  }
+
   /** Precondition: a mapping was registered. */
   get userfault(): Userfault {
     assert(this.#userfault !== undefined, 'a mapping was registered')

@@ -14,6 +14,7 @@ import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
 export class SoftDirtyTracker implements Tracker {
   readonly name = 'soft-dirty'
   readonly registers = false
+  stopNs = 0
   readonly #kernel: Kernel
   readonly #process: Process
   readonly #freezeTimeoutNs: number
@@ -43,7 +44,7 @@ export class SoftDirtyTracker implements Tracker {
 
   #take(mappings: readonly Mapping[], any: number, sink: Sink): void {
     const query = { all: 0, none: 0, any, report: POPULATED, protect: false, trackedOnly: false }
-    whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#freezeTimeoutNs, threads: 'all' }, () => {
+    const stopped = whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#freezeTimeoutNs, threads: 'all' }, (stopped) => {
       for (const mapping of mappings) {
         const spans = sink(mapping)
         drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
@@ -51,8 +52,12 @@ export class SoftDirtyTracker implements Tracker {
         })
       }
       this.#process.clearSoftDirty()
+      return stopped
     })
+    this.stopNs += stopped.releasedNs - stopped.startedNs
   }
+
+  readonly needsServing = false
 
   serve(): number {
     return 0

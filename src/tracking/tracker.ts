@@ -21,6 +21,8 @@ export interface Tracker extends Disposable {
   readonly name: TrackerName
   /** Whether mappings are registered with the kernel, so that it can tell which are followed. */
   readonly registers: boolean
+  /** How long the target has stood still for marking and collecting, in all. */
+  readonly stopNs: number
   /** Takes a mapping on. Precondition: all threads stand. Errors: 'unsupported' when the mechanism cannot be had for this target. */
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused'
   /** Whether it follows what is now at a mapping's place: another mapping may have taken it. */
@@ -29,6 +31,8 @@ export interface Tracker extends Disposable {
   mark(mappings: readonly Mapping[], sink: Sink): void
   /** Reports the populated pages written since their mark, and sets it again. What was not populated then counts as written. */
   collect(mappings: readonly Mapping[], sink: Sink): void
+  /** Whether threads may wait for us, so that {@link serve} has to be called without long gaps. */
+  readonly needsServing: boolean
   /** Lets threads go on that wait for us, for up to `waitNs`. Returns how many there were. */
   serve(waitNs: number): number
   /** Stops tracking the mappings that are `tracked`, without holding up the target; disposing alone does so at once. */

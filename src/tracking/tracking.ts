@@ -69,6 +69,7 @@ export class Tracking implements Disposable {
   readonly #found = new RegionList(4096)
   #atNs: number
   #stopNs = 0
+  #toldStopNs = 0
 
   /**
    * Sets the mark on everything: stops the target once, for about a millisecond.
@@ -179,8 +180,9 @@ export class Tracking implements Disposable {
     this.#addUnseen(mappings)
     const followed = mappings.map((mapping) => this.#followed(mapping))
     this.#forgetVanished(mappings)
-    const round = { atNs: this.#atNs, elapsedNs: this.#atNs - beforeNs, stopNs: this.#stopNs, followed, hidden: this.#hidden.ofProcess(this.#trackers.some(({ name }) => name === 'soft-dirty')) }
-    this.#stopNs = 0
+    const stopNs = this.#stopNs + this.#trackers.reduce((sum, tracker) => sum + tracker.stopNs, 0)
+    const round = { atNs: this.#atNs, elapsedNs: this.#atNs - beforeNs, stopNs: stopNs - this.#toldStopNs, followed, hidden: this.#hidden.ofProcess(this.#trackers.some(({ name }) => name === 'soft-dirty')) }
+    this.#toldStopNs = stopNs
     return round
   }
 
@@ -269,7 +271,7 @@ export class Tracking implements Disposable {
 
   /** Whether {@link serve} has to be called without long gaps. */
   get needsServing(): boolean {
-    return this.#trackers.some(({ name }) => name === 'wp-sync')
+    return this.#trackers.some(({ needsServing }) => needsServing)
   }
 
   /** Lets threads go on that wait for us, for up to `waitNs`. Returns how many there were. */

@@ -18,6 +18,7 @@ import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
 export class WpAsyncTracker implements Tracker {
   readonly name = 'wp-async'
   readonly registers = true
+  readonly stopNs = 0
   readonly #process: Process
   readonly #registration: Registration
   readonly #cleared = new Set<number>()
@@ -77,8 +78,14 @@ export class WpAsyncTracker implements Tracker {
     drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
       this.#ownPages.visit(regions, changed)
     })
-    this.#ownPages.finish(changed)
+    this.#ownPages.finish(changed, (range, each) => {
+      drain((start, found) => this.#process.pageTables.lost({ start, end: range.end }, found), range.start, this.#found, (regions) => {
+        for (let i = 0; i < regions.length; i++) for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) each(page)
+      })
+    })
   }
+
+  readonly needsServing = false
 
   serve(): number {
     return 0

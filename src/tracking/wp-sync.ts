@@ -1,31 +1,44 @@
+import { address, pageOf } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { PageState } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Stopped } from '../tracee/freeze.ts'
+import { whileStopped, type Stopped } from '../tracee/freeze.ts'
 import { Registration } from './registration.ts'
 import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
+
+/** What C libraries keep at the thread pointer: glibc's struct pthread has 2304 bytes, musl's fewer. */
+const THREAD_BYTES = 2304n
 
 /**
  * userfaultfd write-protection where every first write waits until we have let it pass (Linux 5.7 for anonymous memory,
  * 5.19 for shared memory and hugetlb). For kernels that have nothing better: a first write costs the target tens of
  * microseconds, and somebody has to serve all the while. The page's entry itself keeps the note: unprotected means written.
  *
+ * A thread that ends cannot be made to wait: its last write, of a zero to the word that pthread_join waits on
+ * (clear_child_tid), is then lost, and the join never returns (handle_userfault(), PF_EXITING, Linux 6.18). So pages are protected only
+ * while all threads stand, and never one that a living thread has at its thread pointer. A new thread writes its own first.
+ *
  * While it lasts, debuggers cannot write to protected pages of the target (EIO: faultin_page(), mm/gup.c, Linux 6.18).
  */
 export class WpSyncTracker implements Tracker {
   readonly name = 'wp-sync'
   readonly registers = true
+  stopNs = 0
+  readonly #kernel: Kernel
   readonly #process: Process
+  readonly #freezeTimeoutNs: number
   readonly #registration: Registration
   readonly #found = new RegionList(4096)
   /** First pages of mappings that turned out not to be registered any more. */
   readonly #lost = new Set<number>()
 
   constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number) {
+    this.#kernel = kernel
     this.#process = process
+    this.#freezeTimeoutNs = freezeTimeoutNs
     this.#registration = new Registration(kernel, process, 'sync', freezeTimeoutNs)
   }
 
@@ -40,31 +53,56 @@ export class WpSyncTracker implements Tracker {
   }
 
   mark(mappings: readonly Mapping[], sink: Sink): void {
-    for (const mapping of mappings) {
-      this.#registration.userfault.unprotect(mapping) // Marks of an earlier tracking.
-      this.#protectMatching(mapping, 0, sink)
-    }
+    for (const mapping of mappings) this.#registration.userfault.unprotect(mapping) // Marks of an earlier tracking.
+    this.#protectMatching(mappings, 0, sink)
   }
 
   collect(mappings: readonly Mapping[], sink: Sink): void {
-    for (const mapping of mappings) this.#protectMatching(mapping, PageState.written, sink)
+    this.#protectMatching(mappings, PageState.written, sink)
   }
 
-  /**
-   * A page is protected only after it was found written, and reported: a write in between belongs to this report.
-   * In a mapping that is not registered any more every page reads as written (until 7.3), and the first to be protected tells.
-   */
-  #protectMatching(mapping: Mapping, all: number, sink: Sink): void {
+  #protectMatching(mappings: readonly Mapping[], all: number, sink: Sink): void {
     const query = { all, none: 0, any: POPULATED, report: PageState.present, protect: false, trackedOnly: false }
-    drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
-      for (let i = 0; i < regions.length; i++) {
-        const range = { start: regions.starts[i]!, end: regions.ends[i]! } as PageRange
-        if (this.#registration.userfault.protect(range) === 'unregistered') this.#lost.add(mapping.start)
-        if (i % 64 === 63) this.serve(0)
+    const stopped = whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#freezeTimeoutNs, threads: 'all', meanwhile: () => void this.serve(0) }, (stopped) => {
+      const kept = this.#threadPages(stopped)
+      for (const mapping of mappings) {
+        drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
+          sink(mapping).addRegions(regions)
+          for (let i = 0; i < regions.length; i++) this.#protect(mapping, regions.starts[i]!, regions.ends[i]!, kept)
+        })
       }
-      sink(mapping).addRegions(regions)
-      this.serve(0)
+      return stopped
     })
+    this.stopNs += stopped.releasedNs - stopped.startedNs
+  }
+
+  /** The pages with what the kernel writes when a thread ends, ascending. */
+  #threadPages(stopped: Stopped): number[] {
+    const { architecture, pageShift } = this.#kernel
+    const pages = stopped.threads.flatMap(({ registers }) => {
+      const at = architecture.threadPointer(registers)
+      return [pageOf(address(at), pageShift), pageOf(address(at + THREAD_BYTES), pageShift)]
+    })
+    return [...new Set<number>(pages)].sort((a, b) => a - b)
+  }
+
+  /** In a mapping that is not registered any more every page reads as written (until 7.3), and the first to be protected tells. */
+  #protect(mapping: Mapping, start: number, end: number, kept: readonly number[]): void {
+    let from = start
+    for (const page of kept) {
+      if (page < from || page >= end) continue
+      this.#protectRange(mapping, from, page)
+      from = page + 1
+    }
+    this.#protectRange(mapping, from, end)
+  }
+
+  #protectRange(mapping: Mapping, start: number, end: number): void {
+    if (start < end && this.#registration.userfault.protect({ start, end } as PageRange) === 'unregistered') this.#lost.add(mapping.start)
+  }
+
+  get needsServing(): boolean {
+    return this.#registration.isOpen
   }
 
   serve(waitNs: number): number {

@@ -83,6 +83,7 @@ export const x86_64: Architecture = {
   calls: { clone3: 435, closeRange: 436, userfaultfd: 323, madvise: 28 },
 
   programCounter: (registers) => registers[R.rip]!,
+  threadPointer: (registers) => registers[R.fsBase]!,
   setProgramCounter: (registers, to) => { registers[R.rip] = to },
 
   placeCall(registers, at, call, args) {

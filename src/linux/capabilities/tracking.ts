@@ -33,7 +33,7 @@ export function probeTracking(open: Open, shift: PageShift, situation: Situation
     kind('hugetlb', 'hugetlb pages', SAMPLES.hugetlb),
     attempt({
       name: 'soft-dirty', group, title: 'Follow writes without userfaultfd (soft-dirty)',
-      remedy: 'memory that another userfaultfd owns is copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirtyWorks(shift),
+      remedy: 'memory that another userfaultfd owns is followed by comparing, or copied in the pause; needs a kernel with CONFIG_MEM_SOFT_DIRTY (never on arm64)', body: () => softDirtyWorks(shift),
     }),
   ]
 }

@@ -1,0 +1,28 @@
+/** `npm run bench -- [SUBJECT] [options]`: dumps (the default), tracking, forecast. */
+import { parseArgs } from 'node:util'
+import { GuestUnavailable } from '../tests/support/guest-build.ts'
+import { benchForecast } from './forecast.ts'
+import { compilePrograms } from './programs.ts'
+import { benchTracking } from './tracking.ts'
+
+const SUBJECTS: Readonly<Record<string, (quick: boolean) => Promise<void>>> = {
+  async tracking(quick) {
+    await benchTracking(await compilePrograms(), quick ? { mib: 64, roundsMs: [100], runs: 1, windowMs: 300 } : { mib: 1024, roundsMs: [100, 1000, 10_000], runs: 3, windowMs: 5000 })
+  },
+  async forecast(quick) {
+    await benchForecast(quick ? { runs: 1, mibs: [64] } : { runs: 3, mibs: [64, 256, 1024] })
+  },
+}
+
+const [subject, ...rest] = process.argv.slice(2)
+const bench = subject === undefined ? undefined : SUBJECTS[subject]
+if (bench === undefined) await import('./bench.js')
+else {
+  try {
+    const { values } = parseArgs({ args: rest, strict: true, options: { quick: { type: 'boolean' } } })
+    await bench(values.quick === true)
+  } catch (error) {
+    console.error(error instanceof GuestUnavailable || error instanceof TypeError ? `bench: ${error.message}` : error)
+    process.exitCode = error instanceof TypeError ? 2 : 1
+  }
+}

@@ -1,0 +1,47 @@
+import { isTidemarkError } from './kernel/errors.ts'
+import { Session } from './session.ts'
+import type { TrackingOptions } from './tracking/tracking.ts'
+import type { WatchOutcome } from './watch/sample.ts'
+
+/** Watches processes. Each look is one call, so the caller sets the pace; looks at several processes queue. */
+export class LiveWatch implements AsyncDisposable {
+  readonly #session = new Session()
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** @internal Use {@link watchProcesses}. */
+  static async begin(pids: readonly number[], options: TrackingOptions & { readonly budgetShare: number }): Promise<LiveWatch> {
+    const watch = new LiveWatch()
+    try {
+      for (const pid of pids) await watch.#session.request({ kind: 'watch', pid, options })
+      return watch
+    } catch (error) {
+      await watch[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** What happened since the last look at this process. Once it is gone, it is watched no more. */
+  look(pid: number): Promise<WatchOutcome> {
+    return this.#request({ kind: 'look', pid })
+  }
+
+  #request<T>(request: { readonly kind: 'look' | 'unwatch'; readonly pid: number }): Promise<T> {
+    const answer = this.#last.then(() => this.#session.request<T>(request))
+    this.#last = answer.catch(() => {})
+    return answer
+  }
+
+  /** Stops watching one process, without holding it up. */
+  async end(pid: number): Promise<void> {
+    try {
+      await this.#request({ kind: 'unwatch', pid })
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error // It has ended, or does not stop; ending the session lets go of it all the same.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#last
+    await this.#session[Symbol.asyncDispose]()
+  }
+}
