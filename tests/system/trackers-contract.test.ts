@@ -34,7 +34,16 @@ before(() => {
     if (grant !== undefined) granted.set(need, grant)
   }
 })
-after(() => { for (const grant of granted.values()) grant[Symbol.dispose]() })
+
+function giveBack(): void {
+  for (const grant of granted.values()) grant[Symbol.dispose]()
+  granted.clear()
+}
+
+after(giveBack)
+// The hooks do not run when the test file itself is broken off.
+process.once('exit', giveBack)
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
 
 function missingFor(one: TrackerCase): string | undefined {
   return one.needs === undefined || granted.has(one.needs) ? undefined : NEEDS[one.needs].missing
