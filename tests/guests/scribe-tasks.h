@@ -157,7 +157,8 @@ static bool command_spin(char **words)
   spun = region;
   spinning.count = count;
   atomic_store(&spinning.halted, false);
-  for (size_t i = 0; i < count; i++) start_thread(&spinning.threads[i], spin, (void *)(uintptr_t)(last_version + 77 * (i + 1)));
+  /* Far apart: a value that comes twice to the same page would look unwritten to whoever compares. */
+  for (size_t i = 0; i < count; i++) start_thread(&spinning.threads[i], spin, (void *)(uintptr_t)(last_version + ((i + 1) << 40)));
   return true;
 }
 
