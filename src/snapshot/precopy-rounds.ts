@@ -1,4 +1,4 @@
-import { isFileBacked, isWrittenThroughMappingsOnly, objectKey, type Mapping } from '../memory/mapping.ts'
+import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import type { BlindSpot } from './blind-spots.ts'
@@ -160,7 +160,7 @@ export class PrecopyRounds {
 
   /** Shared memory whose object was written with write(2), punched or truncated: no page table tells of that. */
   isUnreliable(mapping: Mapping): boolean {
-    if (!mapping.shared || !isFileBacked(mapping) || isWrittenThroughMappingsOnly(mapping)) return false
+    if (!mapping.shared || !isFileBacked(mapping)) return false
     const before = this.#stamps.get(keyOf(mapping))
     return before === undefined || settledStamp(this.#capture, mapping) !== before
   }

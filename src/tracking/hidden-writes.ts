@@ -1,4 +1,4 @@
-import { isFileBacked, isWrittenThroughMappingsOnly, objectKey, type Mapping } from '../memory/mapping.ts'
+import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { FileStamp, HiddenWriters, Process } from '../kernel/process.ts'
@@ -48,7 +48,7 @@ export class HiddenWritesWatch {
     this.#changes = new Map()
     for (const mapping of files) {
       const key = objectKey(mapping)
-      if (stamps.has(key) || isWrittenThroughMappingsOnly(mapping)) continue
+      if (stamps.has(key)) continue
       const before = this.#stamps.get(key)
       const stamp = this.#process.fileStamp(mapping)
       stamps.set(key, stamp)
@@ -81,7 +81,7 @@ export class HiddenWritesWatch {
       found.push({ kind: 'shared-writers', why: `process ${listed} can write it too` })
     }
     if (mapping.shared && this.changeOf(mapping) === 'perhaps') {
-      found.push({ kind: 'file-written', why: 'its file was written, perhaps with write(2), which shows in no page table' })
+      found.push({ kind: 'file-written', why: 'it was written, perhaps with write(2) or by another process, which shows in no page table' })
     }
     return found
   }

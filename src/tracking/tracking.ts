@@ -63,6 +63,8 @@ export class Tracking implements Disposable {
   readonly #unavailable = new Map<TrackerName, string>()
   /** By first page. */
   #assignments = new Map<number, Assignment>()
+  /** As they were when the round began: a part that mprotect has split off is found in the whole. */
+  #before: readonly Assignment[] = []
   /** Mappings that nobody has been asked to follow yet, seen in the last round. */
   #newcomers = new Set<number>()
   #spans = new Map<number, PageSpans>()
@@ -88,6 +90,7 @@ export class Tracking implements Disposable {
       this.#open()
       this.#hidden.look(process.mappings())
       this.#adopt()
+      for (const { mapping, by } of this.#assignments.values()) if (by === 'whole') this.#addWhole(mapping)
     } catch (error) {
       this[Symbol.dispose]()
       throw error
@@ -158,8 +161,9 @@ export class Tracking implements Disposable {
     const before = this.#assignments.get(mapping.start)
     const registered = this.#trackers.find((tracker) => tracker.registers && tracker.follows(mapping))
     if (registered !== undefined) return { mapping, by: registered }
-    if (before === undefined || (typeof before.by === 'object' && before.by.registers) || !isSameMemory(before.mapping, mapping)) return undefined
-    return { mapping, by: before.by }
+    const whole = before ?? this.#before.find((assignment) => assignment.mapping.start <= mapping.start && mapping.start < assignment.mapping.end)
+    if (whole === undefined || (typeof whole.by === 'object' && whole.by.registers) || !isSameMemory(whole.mapping, mapping)) return undefined
+    return { mapping, by: whole.by }
   }
 
   #spansOf(mapping: Mapping): PageSpans {
@@ -176,6 +180,7 @@ export class Tracking implements Disposable {
     let mappings = this.#process.mappings()
     this.#hidden.look(mappings)
     for (const tracker of this.#trackers) tracker.forgetAllBut(mappings)
+    this.#before = [...this.#assignments.values()]
     this.#collectAssigned(mappings)
     if (this.#newcomersAreDue(mappings)) {
       this.#adopt()
@@ -196,7 +201,7 @@ export class Tracking implements Disposable {
       const assignment = this.#assignmentOf(mapping)
       if (assignment === undefined) {
         this.#assignments.delete(mapping.start)
-        this.#addContents(mapping)
+        this.#addWhole(mapping)
         continue
       }
       this.#assignments.set(mapping.start, assignment)
@@ -295,9 +300,9 @@ export class Tracking implements Disposable {
   }
 }
 
-/** The same object at the same place, though it may have been cut or have grown. */
+/** Of the same object, though it may have been cut or have grown. */
 function isSameMemory(a: Mapping, b: Mapping): boolean {
-  return a.start === b.start && a.shared === b.shared && a.path === b.path && objectKey(a) === objectKey(b)
+  return a.shared === b.shared && a.path === b.path && objectKey(a) === objectKey(b)
 }
 
 /** Memory of a device or of io_uring, which the kernel does not let be registered or read. */
