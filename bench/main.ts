@@ -1,16 +1,26 @@
-/** `npm run bench -- [SUBJECT] [options]`: dumps (the default), tracking, forecast. */
+/** `npm run bench -- [SUBJECT] [options]`: dumps (the default), tracking, forecast, pages, buffers. */
 import { parseArgs } from 'node:util'
 import { GuestUnavailable } from '../tests/support/guest-build.ts'
+import { benchBuffers } from './buffers.ts'
 import { benchForecast } from './forecast.ts'
+import { benchPages } from './pages.ts'
 import { compilePrograms } from './programs.ts'
 import { benchTracking } from './tracking.ts'
 
 const SUBJECTS: Readonly<Record<string, (quick: boolean) => Promise<void>>> = {
   async tracking(quick) {
-    await benchTracking(await compilePrograms(), quick ? { mib: 64, roundsMs: [100], runs: 1, windowMs: 300 } : { mib: 1024, roundsMs: [100, 1000, 10_000], runs: 3, windowMs: 5000 })
+    const programs = await compilePrograms()
+    await benchTracking(programs, quick ? { mib: 64, roundsMs: [100], runs: 1, windowMs: 300 } : { mib: 1024, roundsMs: [100, 1000, 10_000], runs: 3, windowMs: 5000 })
+    console.log(await benchBuffers(quick ? { mib: 32, runs: 1 } : { mib: 256, runs: 9 }))
   },
   async forecast(quick) {
     await benchForecast(quick ? { runs: 1, mibs: [64] } : { runs: 3, mibs: [64, 256, 1024] })
+  },
+  async pages(quick) {
+    await benchPages(quick ? 64 : 4096, (text) => console.log(text))
+  },
+  async buffers(quick) {
+    console.log(await benchBuffers(quick ? { mib: 32, runs: 1 } : { mib: 256, runs: 9 }))
   },
 }
 

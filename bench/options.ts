@@ -21,6 +21,8 @@ export interface BenchOptions {
 export const USAGE = `Usage: npm run bench -- [options]             how long dumps make a program stand still
        npm run bench -- tracking [--quick]   what following its writes costs it, and us
        npm run bench -- forecast [--quick]   what predict says against what dump then does
+       npm run bench -- pages [--quick]      how fast every page of a process is told
+       npm run bench -- buffers [--quick]    trackBuffer against copying and hashing all
 
 How long a program stands still while its memory is saved, by tidemark and by what else there is.
 All in one run on one machine, interleaved; every run has a fresh program, which checks its memory at the end.

@@ -23,7 +23,8 @@ dieWithCaller()
 
 let kernel: Kernel | undefined
 let trackings: Trackings | undefined
-const post = (answer: Answer): void => void process.send!(answer)
+/** That nobody listens any more is told by the disconnect. */
+const post = (answer: Answer): void => void process.send!(answer, () => {})
 
 const watcher: Watcher = {
   emit: (event: DumpEvent): void => post({ kind: 'event', event }),

@@ -1,6 +1,7 @@
 /**
  * tidemark as a library: see what a running Linux process writes, keep any moment of it.
- * Everything is asynchronous here and happens in a process of our own; nothing blocks the caller.
+ * Everything is asynchronous here and happens in a process of our own; nothing blocks the caller. The one exception is
+ * `trackBuffer`, which follows the caller's own memory.
  *
  * ```ts
  * import { attach, capabilities, dump } from 'tidemark'
@@ -25,6 +26,10 @@ import type { Prediction } from './watch/prediction.ts'
 
 export { formatAddress, address, type Address, type PageNumber, type PageShift } from './memory/address.ts'
 export type { Mapping } from './memory/mapping.ts'
+export { trackBuffer } from './own-buffers.ts'
+export type { TrackableBuffer, GrowingMemory } from './buffers/subject.ts'
+export { TrackedBuffer, type TrackBufferOptions } from './buffers/tracked-buffer.ts'
+export type { WrittenRanges, ByteRange } from './buffers/written-ranges.ts'
 export { isTidemarkError, TidemarkError, type ErrorCode } from './kernel/errors.ts'
 export { FilterBit } from './snapshot/selection.ts'
 export { CoreFormatError, isCoreFormatError } from './image/elf-core/core-format-error.ts'

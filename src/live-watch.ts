@@ -5,7 +5,7 @@ import type { WatchOutcome } from './watch/sample.ts'
 
 /** Watches processes. Each look is one call, so the caller sets the pace; looks at several processes queue. */
 export class LiveWatch implements AsyncDisposable {
-  readonly #session = new Session()
+  readonly #session = new Session({ stdout: 'ignore' })
   #last: Promise<unknown> = Promise.resolve()
 
   /** @internal Use {@link watchProcesses}. */

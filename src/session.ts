@@ -13,10 +13,14 @@ export interface RequestOptions {
 export class Session implements AsyncDisposable {
   readonly #engine: ChildProcess
 
-  constructor() {
+  /**
+   * Only an engine that writes a core there needs our standard output. One that has it makes it blocking for us too: libuv
+   * (`uv__process_child_init`, 1.46) clears O_NONBLOCK of what a child inherits as 0 to 2, and that is of the file, not the process.
+   */
+  constructor({ stdout = 'inherit' }: { readonly stdout?: 'inherit' | 'ignore' } = {}) {
     const { NODE_OPTIONS: _, ...env } = process.env
     this.#engine = fork(new URL('./engine.js', import.meta.url), {
-      execArgv: ['--expose-gc', '--max-semi-space-size=16'], env, serialization: 'advanced', detached: true, stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
+      execArgv: ['--expose-gc', '--max-semi-space-size=16'], env, serialization: 'advanced', detached: true, stdio: ['pipe', stdout, 'inherit', 'ipc'],
     })
     this.#engine.on('error', () => {}) // Told by its end.
     this.#engine.stdin!.on('error', () => {})

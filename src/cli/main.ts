@@ -5,12 +5,14 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { watchProcesses } from '../index.ts'
 import { checkCommand } from './check.ts'
 import { completionCommand } from './completion.ts'
 import { dumpCommand } from './dump.ts'
 import { EXIT, exitCodeOf, printError } from './exit.ts'
 import { pagesCommand } from './pages.ts'
 import { predictCommand } from './predict.ts'
+import { topCommand } from './top.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -27,6 +29,7 @@ Examples:
   gdb -c app.core                      look at it
   tidemark pages 4242                  what each of its pages is: in memory, in swap, cached …
   tidemark predict 4242                what a snapshot would cost it
+  tidemark top 4242                    what it writes, live
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not permitted, 4 this kernel cannot, 5 target gone,
 6 done but consistency unproven, 7 pause budget missed, 124 timed out, 130/143 interrupted.`)
@@ -35,6 +38,7 @@ program.addCommand(inherit(checkCommand()))
 program.addCommand(inherit(dumpCommand()))
 program.addCommand(inherit(pagesCommand()))
 program.addCommand(inherit(predictCommand()))
+program.addCommand(inherit(topCommand(watchProcesses)))
 program.addCommand(inherit(completionCommand(program)))
 
 /** Errors of the words themselves end with our exit code for usage and one line, in every command. */

@@ -1,9 +1,9 @@
 /** Tables and colours for people, in plain columns. */
 
 export type Align = 'left' | 'right'
-export type Colour = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
+export type Colour = 'bold' | 'dim' | 'inverse' | 'red' | 'green' | 'yellow' | 'blue' | 'cyan'
 
-const CODES: Readonly<Record<Colour, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
+const CODES: Readonly<Record<Colour, number>> = { bold: 1, dim: 2, inverse: 7, red: 31, green: 32, yellow: 33, blue: 34, cyan: 36 }
 const ESCAPES = /\x1b\[[\d;]*m/g
 const GAP = '  '
 

@@ -7,6 +7,8 @@ import type { RegionList } from '../memory/region-list.ts'
  * (include/uapi/linux/fs.h, Linux 6.7), so nothing is translated on the way.
  */
 export const PageState = {
+  /** The page is of a mapping registered for asynchronous write-protection. */
+  protectable: 1 << 0,
   /** Written since it was last protected, or never protected. */
   written: 1 << 1,
   file: 1 << 2,

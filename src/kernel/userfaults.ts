@@ -27,4 +27,6 @@ export interface Userfault extends Disposable {
    * the context is closed; closing then need not visit its pages. 'refused' where the kernel forbids it (7.3).
    */
   dropTracking(range: PageRange): 'dropped' | 'refused'
+  /** Ends the tracking of a range and clears its marks. Mappings in it that are not registered are skipped. */
+  unregister(range: PageRange): void
 }

@@ -33,7 +33,7 @@ export class PagemapFile implements PageTables, Disposable {
   readonly #words = new Uint32Array(this.#block.bytes.buffer)
   readonly #entries: PagemapEntries
 
-  constructor(pid: number, shift: PageShift) {
+  constructor(pid: number | 'self', shift: PageShift) {
     this.#file = openSync(`/proc/${pid}/pagemap`, 'r')
     this.#pageBytes = 2 ** shift
     this.#entries = new PagemapEntries(this.#file)

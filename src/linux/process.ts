@@ -83,7 +83,7 @@ class LinuxProcess implements Process {
   /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
     const mappings = this.#readMaps()
-    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program while it was saved`, { pid: this.pid })
+    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program meanwhile`, { pid: this.pid })
     return mappings
   }
 

@@ -9,6 +9,7 @@ import { NR } from './system-calls.ts'
 /** include/uapi/linux/userfaultfd.h */
 export const UFFDIO_API = 0xc018_aa3f
 export const UFFDIO_REGISTER = 0xc020_aa00
+const UFFDIO_UNREGISTER = 0x8010_aa01
 const UFFDIO_WRITEPROTECT = 0xc018_aa06
 export const UFFDIO_API_VERSION = 0xaa
 const REGISTER_MODE_MISSING = 1
@@ -32,13 +33,17 @@ const SPIN_NS = 50_000
 /**
  * Takes over a userfaultfd created in the target. With exactly WP_ASYNC and mode WP any kind of mapping can be
  * registered, private files too, but not kernel-special ones such as [vdso] (since 6.12.105); without it
- * anonymous, shared and hugetlb memory.
+ * anonymous, shared and hugetlb memory. The file is closed with it, by `closeFile` where that is not plain close(2).
  */
-export function openUserfault(file: number, shift: PageShift, protection: WriteProtection): Userfault | 'refused' {
-  const userfault = new LinuxUserfault(file, shift)
+export function openUserfault(file: number, shift: PageShift, protection: WriteProtection, closeFile = closePlainly): Userfault | 'refused' {
+  const userfault = new LinuxUserfault(file, shift, closeFile)
   if (FEATURES[protection].some((features) => userfault.negotiate(features))) return userfault
   userfault[Symbol.dispose]()
   return 'refused'
+}
+
+function closePlainly(file: number): void {
+  systemCall(NR.close, file)
 }
 
 class LinuxUserfault implements Userfault {
@@ -46,10 +51,12 @@ class LinuxUserfault implements Userfault {
   readonly #pageBytes: number
   readonly #block = allocateBlock(4096)
   readonly #words = new Uint32Array(this.#block.bytes.buffer)
+  readonly #closeFile: (file: number) => void
   #open = true
 
-  constructor(file: number, shift: PageShift) {
+  constructor(file: number, shift: PageShift, closeFile: (file: number) => void) {
     this.#file = file
+    this.#closeFile = closeFile
     this.#pageBytes = 2 ** shift
   }
 
@@ -97,6 +104,11 @@ class LinuxUserfault implements Userfault {
     }
   }
 
+  unregister({ start, end }: { readonly start: number; readonly end: number }): void {
+    this.#putRange(start, end, 0)
+    this.#ioctl(UFFDIO_UNREGISTER) // What fails here, closing undoes.
+  }
+
   serve(waitNs: number): number {
     let served = this.#serveQueued()
     if (served > 0 || waitNs <= 0) return served
@@ -137,7 +149,7 @@ class LinuxUserfault implements Userfault {
   [Symbol.dispose](): void {
     if (!this.#open) return
     this.#open = false
-    systemCall(NR.close, this.#file)
+    this.#closeFile(this.#file)
     this.#block[Symbol.dispose]()
   }
 }

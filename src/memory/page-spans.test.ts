@@ -26,6 +26,20 @@ test('spans hold exactly the pages added, in any order, ascending and merged', (
   }))
 })
 
+test('of spans kept within ranges the pages in both remain', () => {
+  fc.assert(fc.property(fc.array(range, { maxLength: 40 }), fc.array(range, { maxLength: 10 }), (ranges, bounds) => {
+    const spans = new PageSpans()
+    for (const [start, end] of ranges) spans.add(start, end)
+    const within = new PageSpans()
+    for (const [start, end] of bounds) within.add(start, end)
+    within.sort()
+    const before = spans.sort()
+    const expected = Array.from({ length: 521 }, (_, page) => before.has(page) && within.has(page))
+    spans.keepWithin(Array.from({ length: within.length }, (_, i) => ({ start: within.starts[i]!, end: within.ends[i]! })))
+    assert.deepEqual(Array.from({ length: 521 }, (_, page) => spans.has(page)), expected)
+  }))
+})
+
 test('addresses are exact for every page of a 64-bit address space, whatever the page size', () => {
   fc.assert(fc.property(fc.integer({ min: 0, max: 2 ** 48 - 2 }), fc.constantFrom(4096, 16384, 65536), (page, bytes) => {
     const spans = new PageSpans()

@@ -62,6 +62,18 @@ export class PageSpans {
     return this
   }
 
+  /** Leaves only what lies in one of the ranges, which are ascending. Precondition: sorted. */
+  keepWithin(ranges: readonly { readonly start: number; readonly end: number }[]): void {
+    const kept = new PageSpans()
+    let i = 0
+    for (const range of ranges) {
+      while (i < this.length && this.ends[i]! <= range.start) i++
+      for (let j = i; j < this.length && this.starts[j]! < range.end; j++) kept.add(Math.max(range.start, this.starts[j]!), Math.min(range.end, this.ends[j]!))
+    }
+    this.clear()
+    this.addSpans(kept)
+  }
+
   pageCount(): number {
     let pages = 0
     for (let i = 0; i < this.length; i++) pages += this.ends[i]! - this.starts[i]!

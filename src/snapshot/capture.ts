@@ -4,12 +4,12 @@ import type { PageRange } from '../memory/page-range.ts'
 import { PageBitmap } from '../memory/page-bitmap.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Block } from '../kernel/block.ts'
-import { TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { PageSink } from '../kernel/output.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { MappingDetail, Process } from '../kernel/process.ts'
 import { readPages, type Reading } from '../tracee/read-pages.ts'
+import { drain } from '../tracking/tracker.ts'
 import { FileLayout } from './file-layout.ts'
 import { PageFile } from './page-file.ts'
 import { measurePopulation, type Population } from './population.ts'
@@ -139,15 +139,7 @@ export class Capture {
 
   /** Repeats a scan until it is done, handing on what it found. Returns where it met an untracked mapping, if it did. */
   drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, each: (regions: RegionList) => void, found = this.found): PageNumber | undefined {
-    for (let at = from; ;) {
-      found.clear()
-      const outcome = scan(at, found)
-      if (outcome.kind === 'gone') throw new TidemarkError('gone', `process ${this.process.pid} ended or executed another program while it was saved`, { pid: this.process.pid })
-      each(found)
-      if (outcome.kind === 'done') return undefined
-      if (outcome.kind === 'untracked') return outcome.at
-      at = outcome.next
-    }
+    return drain(scan, from, found, each)
   }
 
   /** Every page of a mapping that the image is to hold, as the strategy `take`s it: for anonymous memory the populated ones. */

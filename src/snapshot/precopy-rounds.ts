@@ -53,6 +53,7 @@ export class PrecopyRounds {
     const mappings = process.mappings()
     this.mappings = mappings.length
     this.#untracked.length = 0
+    this.#tracker.forgetAllBut(mappings)
     for (const mapping of mappings) visit(mapping, mappings)
     this.#catchUp()
     this.#capture.workingSet.giveBack()
@@ -97,7 +98,11 @@ export class PrecopyRounds {
       this.#begin(mapping)
       return
     }
-    if (!this.#tracker.isTracked(mapping, capture.found)) this.#untracked.push(mapping)
+    // The marks on another userfaultfd's mapping are not ours, neither to believe nor to set.
+    if (!this.#tracker.isTracked(mapping, capture.found)) {
+      this.#untracked.push(mapping)
+      return
+    }
     const aliases = this.aliasesOf(mapping, mappings)
     // Held pages come after saved ones in the file: once a round is held, so are those that follow.
     this.#holding ||= this.expectedPages < HOLD_PAGES_MAX

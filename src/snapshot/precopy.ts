@@ -119,6 +119,10 @@ class LastStop {
       this.#holdContents(mapping, share)
       return
     }
+    if (!this.#tracker.covers(mapping)) {
+      this.#takeNew(mapping, mapping)
+      return
+    }
     const anonymous = !isFileBacked(mapping)
     const peek = anonymous || mapping.shared ? 'peekWritten' : 'peekChanged'
     const aliases = this.#rounds.aliasesOf(mapping, mappings)

@@ -16,7 +16,7 @@ export type Reading = 'fast' | 'unpinned'
 export function readPages(kernel: Kernel, process: Process, regions: RegionList, from: number, to: number, into: Block, at: number, how: Reading = 'fast'): void {
   const pageBytes = 2 ** kernel.pageShift
   const read = how === 'fast' ? process.memory.gather(regions, from, to, into, at) : process.memory.gatherUnpinned(regions, from, to, into, at)
-  if (read === 'gone') throw new TidemarkError('gone', `process ${process.pid} ended while it was saved`, { pid: process.pid })
+  if (read === 'gone') throw new TidemarkError('gone', `process ${process.pid} ended meanwhile`, { pid: process.pid })
   let done = Math.floor(read / pageBytes)
   for (let i = from; i < to; i++) {
     const pages = regions.ends[i]! - regions.starts[i]!

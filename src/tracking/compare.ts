@@ -47,6 +47,8 @@ export class CompareTracker implements Tracker {
     return true
   }
 
+  forgetAllBut(): void {}
+
   mark(mappings: readonly Mapping[], sink: Sink): void {
     for (const mapping of mappings) this.#forget(mapping)
     this.collect(mappings, sink)

@@ -71,6 +71,11 @@ export class Registration implements Disposable {
     })
   }
 
+  /** What is not mapped any more is not registered any more, whatever comes in its place. */
+  forgetAllBut(mappings: readonly Mapping[]): void {
+    this.#registered.keepWithin(mappings)
+  }
+
   /** Whether what is now there began as a mapping that we registered. Another userfaultfd's mappings are none of our business. */
   covers(mapping: Mapping): boolean {
     return this.#registered.has(mapping.start) && !this.#refused.has(mapping.start)

@@ -34,6 +34,8 @@ export class SoftDirtyTracker implements Tracker {
     return true
   }
 
+  forgetAllBut(): void {}
+
   mark(mappings: readonly Mapping[], sink: Sink): void {
     this.#take(mappings, POPULATED, sink)
   }

@@ -27,6 +27,8 @@ export interface Tracker extends Disposable {
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused'
   /** Whether it follows what is now at a mapping's place: another mapping may have taken it. */
   follows(mapping: Mapping): boolean
+  /** Hears of all mappings there are, before each round. */
+  forgetAllBut(mappings: readonly Mapping[]): void
   /** Sets the first mark on mappings, and reports every populated page of them. */
   mark(mappings: readonly Mapping[], sink: Sink): void
   /** Reports the populated pages written since their mark, and sets it again. What was not populated then counts as written. */
@@ -39,14 +41,18 @@ export interface Tracker extends Disposable {
   end(tracked: (mapping: Mapping) => boolean): void
 }
 
-/** Repeats a scan until it is done, handing on what it found. Throws 'gone' when the memory has gone. */
-export function drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, found: RegionList, each: (regions: RegionList) => void): void {
+/**
+ * Repeats a scan until it is done, handing on what it found. Returns where it met an untracked mapping, if it did.
+ * Throws 'gone' when the memory has gone.
+ */
+export function drain(scan: (from: PageNumber, found: RegionList) => ScanOutcome, from: PageNumber, found: RegionList, each: (regions: RegionList) => void): PageNumber | undefined {
   for (let at = from; ;) {
     found.clear()
     const outcome = scan(at, found)
-    if (outcome.kind === 'gone') throw new TidemarkError('gone', 'the process ended or executed another program')
+    if (outcome.kind === 'gone') throw new TidemarkError('gone', 'the process ended or executed another program meanwhile')
     each(found)
-    if (outcome.kind !== 'full') return
+    if (outcome.kind === 'done') return undefined
+    if (outcome.kind === 'untracked') return outcome.at
     at = outcome.next
   }
 }

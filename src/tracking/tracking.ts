@@ -1,4 +1,4 @@
-import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import { objectKey, type Mapping } from '../memory/mapping.ts'
 import { intersection } from '../memory/page-range.ts'
 import { PageSpans } from '../memory/page-spans.ts'
 import { RegionList } from '../memory/region-list.ts'
@@ -6,6 +6,7 @@ import { isTidemarkError, TidemarkError } from '../kernel/errors.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 import { whileStopped, type Stopped } from '../tracee/freeze.ts'
+import { projectAliases } from './aliases.ts'
 import { CompareTracker } from './compare.ts'
 import { HiddenWritesWatch } from './hidden-writes.ts'
 import type { HiddenWrites, TrackerName } from './report.ts'
@@ -172,6 +173,7 @@ export class Tracking implements Disposable {
     for (const spans of this.#spans.values()) spans.clear()
     let mappings = this.#process.mappings()
     this.#hidden.look(mappings)
+    for (const tracker of this.#trackers) tracker.forgetAllBut(mappings)
     this.#collectAssigned(mappings)
     if (this.#newcomersAreDue(mappings)) {
       this.#adopt()
@@ -226,34 +228,12 @@ export class Tracking implements Disposable {
         if (part !== undefined) this.#spansOf(mapping).add(part.start, part.end)
       }
     }
-    this.#projectAliases(mappings)
+    projectAliases(mappings, (mapping) => this.#spansOf(mapping), 2 ** this.#kernel.pageShift)
   }
 
   #addContents(mapping: Mapping): void {
     this.#addPopulated(mapping)
     if (mapping.shared) for (const { start, end } of this.#process.dataRanges(mapping)) this.#spansOf(mapping).add(start, end)
-  }
-
-  /** A write through one mapping of a shared object shows in no page table of the others. */
-  #projectAliases(mappings: readonly Mapping[]): void {
-    const byObject = new Map<string, Mapping[]>()
-    for (const mapping of mappings) {
-      if (!mapping.shared || !isFileBacked(mapping)) continue
-      const key = objectKey(mapping)
-      byObject.set(key, [...byObject.get(key) ?? [], mapping])
-    }
-    const pageBytes = 2 ** this.#kernel.pageShift
-    for (const aliases of byObject.values()) {
-      if (aliases.length < 2) continue
-      const originals = aliases.map((mapping) => {
-        const copy = new PageSpans()
-        copy.addSpans(this.#spansOf(mapping))
-        return copy
-      })
-      aliases.forEach((to, i) => aliases.forEach((from, j) => {
-        if (i !== j) this.#spansOf(to).addSpans(originals[j]!, to.start - from.start + (from.offset - to.offset) / pageBytes, to)
-      }))
-    }
   }
 
   #followed(mapping: Mapping): Followed {

@@ -49,7 +49,7 @@ export class WpAsyncTracker implements Tracker {
   }
 
   follows(mapping: Mapping): boolean {
-    return this.#registration.covers(mapping) && this.isTracked(mapping, this.#found)
+    return this.isTracked(mapping, this.#found)
   }
 
   mark(mappings: readonly Mapping[], sink: Sink): void {
@@ -78,7 +78,11 @@ export class WpAsyncTracker implements Tracker {
     drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
       this.#ownPages.visit(regions, changed)
     })
-    this.#ownPages.finish(changed)
+    this.#ownPages.finish(changed, (range, each) => {
+      drain((start, found) => this.#process.pageTables.lost({ start, end: range.end }, found), range.start, this.#found, (regions) => {
+        for (let i = 0; i < regions.length; i++) for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) each(page)
+      })
+    })
   }
 
   readonly needsServing = false
@@ -103,10 +107,20 @@ export class WpAsyncTracker implements Tracker {
     if (this.#process.pageTables.scan(range, query, found).kind === 'full' || found.length > 0) this.#registration.userfault.unprotect(range)
   }
 
-  /** Whether the mapping is registered: one that has come since is not, even where another was. */
+  /** As {@link Registration.covers}. */
+  covers(mapping: Mapping): boolean {
+    return this.#registration.covers(mapping)
+  }
+
+  /** As {@link Registration.forgetAllBut}. */
+  forgetAllBut(mappings: readonly Mapping[]): void {
+    this.#registration.forgetAllBut(mappings)
+  }
+
+  /** Whether the mapping is registered with us: one that has come since is not, even where another was, or with another's userfaultfd. */
   isTracked(mapping: Mapping, found: RegionList): boolean {
     found.clear()
-    return this.peekWritten({ start: mapping.start, end: (mapping.start + 1) as PageNumber }, found).kind !== 'untracked'
+    return this.covers(mapping) && this.peekWritten({ start: mapping.start, end: (mapping.start + 1) as PageNumber }, found).kind !== 'untracked'
   }
 
   /**

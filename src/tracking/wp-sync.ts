@@ -52,6 +52,10 @@ export class WpSyncTracker implements Tracker {
     return this.#registration.covers(mapping) && !this.#lost.has(mapping.start)
   }
 
+  forgetAllBut(mappings: readonly Mapping[]): void {
+    this.#registration.forgetAllBut(mappings)
+  }
+
   mark(mappings: readonly Mapping[], sink: Sink): void {
     for (const mapping of mappings) this.#registration.userfault.unprotect(mapping) // Marks of an earlier tracking.
     this.#protectMatching(mappings, 0, sink)

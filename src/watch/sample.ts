@@ -53,6 +53,8 @@ export interface WatchSample {
   readonly workingSet: WorkingSet
   readonly mappings: readonly MappingSample[]
   readonly blindSpots: readonly HiddenWrites[]
+  /** Processes that it forked since the sample before, where that can be told; they are not watched. */
+  readonly forkedPids?: readonly number[]
   /** Resident memory in address order in equal shares, and how many pages of each were written since the sample before. */
   readonly heat: readonly number[]
   readonly heatCellPages: number

@@ -27,7 +27,7 @@ test('bash completes commands, options, their choices, processes and files', { s
   writeFileSync(scratch.file('app.core'), '')
   assert.equal(spawnSync('bash', ['-n', file]).status, 0)
   const offered = (...words: string[]) => complete(file, scratch.path, ...words)
-  assert.deepEqual(offered('').toSorted(), ['check', 'completion', 'dump', 'pages', 'predict'])
+  assert.deepEqual(offered('').toSorted(), ['check', 'completion', 'dump', 'pages', 'predict', 'top'])
   assert.deepEqual(offered('d'), ['dump'])
   assert.deepEqual(offered('completion', '').toSorted(), ['bash', 'fish', 'zsh'])
   assert.deepEqual(offered('dump', '1', '--strategy', '').toSorted(), ['auto', 'fork', 'precopy', 'stop'])

@@ -43,6 +43,22 @@ async function dumpAndCheck(guest: Guest<WavefrontInfo>, strategy: StrategyName 
   return tally
 }
 
+// Another's marks on the pages are not ours: neither to believe nor to set.
+for (const strategy of ['precopy', 'auto'] as const) {
+  test(`${strategy}: images of a process that somebody else tracks all the while are of one instant`, { skip }, async () => {
+    await using guest = await startGuest('wavefront', ['2', '1024'])
+    await using other = await attach(guest.pid)
+    await using tracking = await other.track({ trackers: ['wp-async'] })
+    let over = false
+    const collecting = (async () => { while (!over) await tracking.collect() })()
+    await dumpAndCheck(guest, strategy, 10)
+    over = true
+    await collecting
+    const verdict = await guest.finish()
+    assert.equal(verdict.kind, 'ok', JSON.stringify(verdict))
+  })
+}
+
 for (const strategy of strategies) {
   for (const [what, args, times] of [
     ['1 thread', ['1', '4096'], 25],

@@ -81,7 +81,7 @@ export function probeUserfaultfd(situation: Situation): UserfaultfdFindings {
 }
 
 /** Linux 6.1. Whoever may open the device may have any userfaultfd; it is of the memory of the process that asks. */
-function openDevice(flags: number): number {
+export function openDevice(flags: number): number {
   let device: number
   try {
     device = openSync(DEVICE, 'r+')
