@@ -45,7 +45,7 @@ function zshScript(commands: readonly Command[]): string {
     const options = visible(command).map(({ long, required, argChoices, description }) =>
       `      ${quoted(`${long}[${escaped(description)}]${required ? `:value:${argChoices ? `(${argChoices.join(' ')})` : '_files'}` : ''}`)}`)
     const positional = command.registeredArguments.map((argument) =>
-      `      ${quoted(`:${argument.name()}:${argument.argChoices ? `(${argument.argChoices.join(' ')})` : argument.name() === 'pid' ? '_pids' : '_files'}`)}`)
+      `      ${quoted(`${argument.variadic ? '*' : ''}:${argument.name()}:${argument.argChoices ? `(${argument.argChoices.join(' ')})` : argument.name() === 'pid' ? '_pids' : '_files'}`)}`)
     return `    ${command.name()}) _arguments \\\n${[...options, ...positional].join(' \\\n')} ;;\n`
   }).join('')
   const names = commands.map((command) => `    ${quoted(`${command.name()}:${escaped(command.description())}`)}`).join('\n')

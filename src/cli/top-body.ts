@@ -63,12 +63,12 @@ export function processFacts({ workingSet, pageBytes, cost, elapsedNs, nextAfter
   const next = nextAfterNs > elapsedNs * 1.05 ? `, next after ${formatDuration(nextAfterNs)} to keep the budget` : ''
   return [
     [
-      span(`distinct written: ${set(workingSet.in10sPages)} in 10 s`),
-      span(`${set(workingSet.in1sPages)} in 1 s`),
+      span(`distinct written: ${set(workingSet.in1sPages)} in 1 s`),
+      span(`${set(workingSet.in10sPages)} in 10 s`),
       span(`${set(workingSet.in60sPages)} in 60 s`),
     ],
     [
-      span(`cost: slowdown about ${formatShare(cost.slowdownShare)}`),
+      span(`cost: estimated slowdown ${formatShare(cost.slowdownShare)}`),
       span(`${formatCount(cost.extraFaultsPerSecond)} extra faults/s`),
       span(`tool ${formatShare(cost.toolCpuShare)} of a CPU`),
       span(`interval ${formatDuration(elapsedNs)}${next}`),
@@ -79,7 +79,7 @@ export function processFacts({ workingSet, pageBytes, cost, elapsedNs, nextAfter
 
 function mappingLines(process: ProcessView, sample: WatchSample, state: TopState, width: number): BodyLine[] {
   const { pid } = process
-  const layout = layOut(width - 2, sample)
+  const layout = layOut(width - 2)
   const titles: BodyLine = { pid, key: undefined, folds: processKey(pid), spans: () => [span('  '), ...titleSpans(layout, state.sort)] }
   return [titles, ...sortMappings(sample.mappings, state.sort, state.reversed).flatMap((mapping) => {
     const key = mappingKey(pid, mapping)

@@ -1,5 +1,5 @@
 /** The table of mappings: its columns, which of them fit, and its order. */
-import type { MappingSample, WatchSample } from '../index.ts'
+import type { MappingSample } from '../index.ts'
 import { sparkline } from './sparkline.ts'
 import { span, type Span } from './styled-line.ts'
 import type { Align, Colour } from './table.ts'
@@ -53,9 +53,8 @@ export interface Layout {
 }
 
 /** The columns that fit side by side, in their order; what room is left is the path's, and some the trend's. */
-export function layOut(width: number, sample: WatchSample): Layout {
+export function layOut(width: number): Layout {
   const widths = new Map<ColumnName, number>(ORDER.map((name) => [name, COLUMN[name].width]))
-  widths.set('address', Math.max(COLUMN.address.width, ...sample.mappings.map(({ start }) => shortAddress(start).length)))
   const chosen = new Set<ColumnName>()
   let left = width + 1
   for (const name of IMPORTANCE) {
@@ -103,7 +102,7 @@ const COMPARE: Readonly<Record<SortKey, (a: MappingSample, b: MappingSample) => 
   path: (a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0),
 }
 
-/** For the eye: without `0x` and the zeros in front that no address of a program is without. */
+/** For the eye: without `0x` and the zeros in front that addresses of programs have. [vsyscall] has none, and is cut. */
 function shortAddress(address: string): string {
   return address.replace(/^0x0{0,4}/, '')
 }

@@ -9,25 +9,18 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 /** Signals end the pace in good order, and a second one ends us at once; the exit code tells which it was, as a shell would. */
 export class EndingSignals implements Disposable {
   readonly #pace: Pace
-  #first: () => void = () => {}
   #signal: NodeJS.Signals | undefined
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const code = 128 + constants.signals[signal]
     if (this.#signal !== undefined) process.exit(code)
     this.#signal = signal
     process.exitCode = code
-    this.#first()
     this.#pace.end()
   }
 
   constructor(pace: Pace) {
     this.#pace = pace
     for (const signal of SIGNALS) process.on(signal, this.#onSignal)
-  }
-
-  /** What must not wait until the watch has been let go: the terminal. */
-  first(body: () => void): void {
-    this.#first = body
   }
 
   [Symbol.dispose](): void {

@@ -54,19 +54,22 @@ function lookUp(table: Readonly<Record<string, TopAction>>, key: string | undefi
   return key !== undefined && Object.hasOwn(table, key) ? table[key] : undefined
 }
 
-/** For the screen of help. */
+/** For the screen of help: the keys, and signs that do not explain themselves. */
 export const KEY_HELP: readonly (readonly [keys: string, what: string])[] = [
   ['↑ ↓  k j', 'select the line above, below'],
   ['PgUp PgDn  ^B ^F', 'a page up, down'],
   ['Home End  g G', 'the first, the last'],
-  ['Enter  → ←', 'open or close a process, or a mapping: its range, its counts, what it may hide'],
+  ['Enter  → ←', 'open or close: a process, or a mapping to see all of it'],
   ['s', 'sort by the next column'],
-  ['w r d a n', 'sort by written/s, resident, distinct pages in 10 s, address, path'],
+  ['w r d a n', 'sort by written/s, resident, in 10 s, address, path'],
   ['i', 'invert the order'],
   ['+ -', 'look less, more often'],
-  ['p  Space', 'pause and go on: nothing is asked of the targets meanwhile'],
+  ['p  Space', 'pause and go on; meanwhile nothing is looked at'],
   ['^Z', 'suspend; fg comes back'],
   ['^L', 'draw anew'],
   ['?  h', 'this help'],
   ['q  ^C', 'quit; the targets run on as before'],
+  ['IN 10s', 'distinct memory written in the last 10 seconds'],
+  ['!', 'it may be written unseen: Enter says how'],
+  ['· ░ ▒ ▓ █', 'written: nothing, some, 1 %, 10 %, half of it'],
 ]

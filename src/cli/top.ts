@@ -47,13 +47,12 @@ cannot, 5 no such process, 130/143 interrupted.`)
 async function run(pids: readonly number[], flags: Flags, open: OpenWatch): Promise<void> {
   if (flags.once && flags.count !== undefined) throw new TidemarkError('usage', '--once and --count contradict each other', { hint: '--once is one look' })
   const pace = new Pace(flags.interval)
-  using signals = new EndingSignals(pace)
+  using _signals = new EndingSignals(pace)
   await using server = flags.metrics === undefined ? undefined : await MetricsServer.listen(flags.metrics)
   const opened = await openThose(pids, flags.budget === undefined ? {} : { budgetShare: flags.budget }, open)
   await using watch = opened.watch
   if (pace.ended) return
   using view = viewOf({ ...flags, pids, pace, metricsUrl: server?.url })
-  signals.first(() => view[Symbol.dispose]())
   const census = new Census(pids)
   const take = async (outcome: WatchOutcome): Promise<void> => {
     server?.show(outcome)

@@ -42,6 +42,15 @@ export interface ThreadTimes {
   readonly childrenSystemMicroseconds: number
 }
 
+/** Of a file. Writing through a shared mapping changes its times as write(2) does (fault_dirty_shared_page(), mm/memory.c). */
+export interface FileStamp {
+  /** Its length and how much of it exists: changed by truncation and hole punching. */
+  readonly extent: string
+  readonly times: string
+  /** The last change is older than the clock's tick: a later one would show. */
+  readonly settled: boolean
+}
+
 /** Writers that write-protection cannot see. */
 export interface HiddenWriters {
   /** Pages pinned for the kernel or a device (VmPin). */
@@ -61,8 +70,8 @@ export interface Process extends Disposable {
   mappings(): readonly Mapping[]
   /** Details by first page. Walks the page tables: milliseconds per GiB, never in the pause. */
   details(): ReadonlyMap<number, MappingDetail>
-  /** Where a shared mapping's object holds data, in pages of the mapping; the whole mapping where that cannot be told. */
-  dataRanges(mapping: Mapping): PageRange[]
+  /** Where a shared mapping's object holds data, in pages of the mapping; 'unknown' where we may not look (CAP_CHECKPOINT_RESTORE). */
+  dataRanges(mapping: Mapping): PageRange[] | 'unknown'
   /**
    * Appends what of a range of shared memory is not in memory, of the pages that its object has: it is in swap. Nothing for
    * files on a disk, and where it cannot be told.
@@ -73,13 +82,13 @@ export interface Process extends Disposable {
    * (CAP_SYS_NICE), or the kernel cannot (before Linux 5.10).
    */
   pageOut(regions: RegionList): 'done' | 'refused'
-  /** Changes when the file behind the mapping is written with write(2) or truncated; `undefined` when it cannot be told, or was a moment ago. */
-  fileStamp(mapping: Mapping): string | undefined
+  /** When the file behind the mapping changed last, and how large it is; `undefined` when it cannot be told. */
+  fileStamp(mapping: Mapping): FileStamp | undefined
   /** Which other processes can write the same memory, by {@link objectKey}. */
   otherWriters(objects: ReadonlySet<string>): Map<string, number[]>
   hiddenWriters(): HiddenWriters
-  /** What holds the pages behind a mapping: nothing but memory, a file elsewhere, or it cannot be told. */
-  objectKind(mapping: Mapping): 'memory' | 'file' | 'unknown'
+  /** Pages pinned for the kernel or a device (VmPin); a quick look. */
+  pinnedPages(): number
   /** Clears the soft-dirty bit of every page. Locks the memory map for writing and walks all of it. */
   clearSoftDirty(): void
   /** Pages that KSM has merged with equal ones; 0 where the kernel does not tell. */

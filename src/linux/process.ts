@@ -1,10 +1,10 @@
-import { closeSync, openSync, readSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { RegionList } from '../memory/region-list.ts'
 import { TidemarkError } from '../kernel/errors.ts'
-import type { HiddenWriters, MappingDetail, Process, ProcessIdentity, ThreadTimes } from '../kernel/process.ts'
+import type { FileStamp, HiddenWriters, MappingDetail, Process, ProcessIdentity, ThreadTimes } from '../kernel/process.ts'
 import { systemCall } from './ffi.ts'
 import { MapsFile, parseMaps, readDetails } from './maps.ts'
 import { PageOut } from './page-out.ts'
@@ -22,8 +22,6 @@ const O_ACCMODE = 3
 const O_WRONLY = 1
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-/** include/uapi/linux/magic.h: tmpfs, ramfs and hugetlbfs. */
-const MEMORY_FILE_SYSTEMS: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6, 0x9584_58f6])
 /** USER_HZ, the unit of times in /proc/PID/stat: 100 on every architecture Linux runs on here. */
 const TICKS_PER_SECOND = 100
 
@@ -99,12 +97,12 @@ class LinuxProcess implements Process {
     return readDetails(this.#task, this.#shift)
   }
 
-  dataRanges(mapping: Mapping): PageRange[] {
+  dataRanges(mapping: Mapping): PageRange[] | 'unknown' {
     let file: number
     try {
       file = openSync(this.#mapFile(mapping), 'r')
     } catch {
-      return [mapping]
+      return 'unknown'
     }
     try {
       return seekData(file, mapping, 2 ** this.#shift)
@@ -127,13 +125,13 @@ class LinuxProcess implements Process {
     return `/proc/${this.#task}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
   }
 
-  fileStamp(mapping: Mapping): string | undefined {
+  fileStamp(mapping: Mapping): FileStamp | undefined {
     for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
       try {
-        const { ino, size, mtimeMs, ctimeMs } = statSync(path)
+        const { ino, size, blocks, mtimeMs, ctimeMs } = statSync(path)
         if (ino !== mapping.inode) continue
         // A timestamp moves with the clock tick, 1 to 10 ms: one this young may hide a later write.
-        return Date.now() - mtimeMs < 50 ? undefined : `${size}:${mtimeMs}:${ctimeMs}`
+        return { extent: `${size} ${blocks}`, times: `${mtimeMs} ${ctimeMs}`, settled: Date.now() - mtimeMs >= 50 }
       } catch {
         continue
       }
@@ -156,29 +154,22 @@ class LinuxProcess implements Process {
     return writers
   }
 
+  pinnedPages(): number {
+    const kib = Number.parseInt(statusLine(readProc(`/proc/${this.#task}/status`) ?? '', 'VmPin') ?? '0', 10)
+    return Math.ceil((kib * 1024) / 2 ** this.#shift)
+  }
+
   hiddenWriters(): HiddenWriters {
-    const pinnedKib = Number.parseInt(statusLine(readProc(`/proc/${this.#task}/status`) ?? '', 'VmPin') ?? '0', 10)
+    const pinnedPages = this.pinnedPages()
     const fixedBuffers: PageRange[] = []
     let directFiles = 0
     for (const fd of listProc(`/proc/${this.#task}/fdinfo`)) {
       const info = readProc(`/proc/${this.#task}/fdinfo/${fd}`) ?? ''
       const flags = Number.parseInt(statusLine(info, 'flags') ?? '0', 8)
       if ((flags & O_DIRECT) !== 0 && (flags & O_ACCMODE) !== O_WRONLY) directFiles++
-      if (pinnedKib > 0 && info.includes('UserBufs:')) fixedBuffers.push(...parseFixedBuffers(info, this.#shift))
+      if (pinnedPages > 0 && info.includes('UserBufs:')) fixedBuffers.push(...parseFixedBuffers(info, this.#shift))
     }
-    return { pinnedPages: Math.ceil((pinnedKib * 1024) / 2 ** this.#shift), fixedBuffers, directFiles }
-  }
-
-  objectKind(mapping: Mapping): 'memory' | 'file' | 'unknown' {
-    if (/^\/(memfd:|dev\/zero \(deleted\)|SYSV)/.test(mapping.path)) return 'memory'
-    for (const path of [this.#mapFile(mapping), `/proc/${this.#task}/root${mapping.path}`]) {
-      try {
-        return MEMORY_FILE_SYSTEMS.has(statfsSync(path).type) ? 'memory' : 'file'
-      } catch {
-        continue
-      }
-    }
-    return 'unknown'
+    return { pinnedPages, fixedBuffers, directFiles }
   }
 
   clearSoftDirty(): void {

@@ -25,6 +25,11 @@ export function fillsOnDemand(mapping: Mapping): boolean {
   return isFileBacked(mapping) || mapping.path === '[vdso]'
 }
 
+/** Shared memory that no descriptor leads to, MAP_SHARED|MAP_ANONYMOUS or of System V: it is written through mappings only. */
+export function isWrittenThroughMappingsOnly(mapping: Mapping): boolean {
+  return mapping.shared && /^\/(dev\/zero \(deleted\)$|SYSV[0-9a-f]{8}\b)/.test(mapping.path)
+}
+
 /** Permissions as the kernel prints them: `rw-p`. */
 export function permissions(mapping: Mapping): string {
   return `${mapping.readable ? 'r' : '-'}${mapping.writable ? 'w' : '-'}${mapping.executable ? 'x' : '-'}${mapping.shared ? 's' : 'p'}`

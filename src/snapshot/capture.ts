@@ -142,6 +142,12 @@ export class Capture {
     return drain(scan, from, found, each)
   }
 
+  /** Where a shared mapping's object holds data; all of it where that cannot be told. */
+  dataRanges(mapping: Mapping): readonly PageRange[] {
+    const data = this.process.dataRanges(mapping)
+    return data === 'unknown' ? [mapping] : data
+  }
+
   /** Every page of a mapping that the image is to hold, as the strategy `take`s it: for anonymous memory the populated ones. */
   forContents(source: Process, mapping: Mapping, share: Share, take: (regions: RegionList) => void): void {
     if (share === 'whole' && !fillsOnDemand(mapping)) {
@@ -150,7 +156,7 @@ export class Capture {
     }
     this.found.clear()
     if (share === 'first-page') this.found.push(mapping.start, mapping.start + 1)
-    else if (mapping.shared) for (const range of this.process.dataRanges(mapping)) this.#pushOrTake(range, take)
+    else if (mapping.shared) for (const range of this.dataRanges(mapping)) this.#pushOrTake(range, take)
     else this.found.push(mapping.start, mapping.end)
     take(this.found)
   }

@@ -27,7 +27,8 @@ export function measurePopulation(process: Process, wanted: (mapping: Mapping) =
   for (const mapping of mappings) {
     if (!wanted(mapping)) continue
     if (mapping.shared) {
-      sharedPages += process.dataRanges(mapping).reduce((sum, range) => sum + pageCount(range), 0)
+      const data = process.dataRanges(mapping)
+      sharedPages += (data === 'unknown' ? [mapping] : data).reduce((sum, range) => sum + pageCount(range), 0)
       continue
     }
     drain((start, list) => process.pageTables.scan({ start, end: mapping.end }, query, list), mapping.start, found, (regions) => {

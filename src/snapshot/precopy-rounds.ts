@@ -1,4 +1,4 @@
-import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import { isFileBacked, isWrittenThroughMappingsOnly, objectKey, type Mapping } from '../memory/mapping.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import type { BlindSpot } from './blind-spots.ts'
@@ -27,7 +27,7 @@ export class PrecopyRounds {
   /** Met in the last round, and not registered. */
   readonly #untracked: Mapping[] = []
   readonly #heads = new Set<string>()
-  /** What fileStamp said before the first page of a file mapping was copied. */
+  /** What {@link settledStamp} said before the first page of a file mapping was copied. */
   readonly #stamps = new Map<string, string | undefined>()
   #holding = false
   readonly #projection = new RegionList(4096)
@@ -73,7 +73,7 @@ export class PrecopyRounds {
     if (share !== 'whole' || this.#tracker.isRefused(mapping)) return
     const save = (regions: RegionList): void => capture.save(capture.process, mapping, regions)
     const file = isFileBacked(mapping)
-    if (file) this.#stamps.set(keyOf(mapping), capture.process.fileStamp(mapping))
+    if (file) this.#stamps.set(keyOf(mapping), settledStamp(capture, mapping))
     this.#tracker.clearStale(mapping, capture.found)
     capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
     if (file && mapping.shared) this.#markData(mapping)
@@ -87,7 +87,7 @@ export class PrecopyRounds {
   #markData(mapping: Mapping): void {
     const capture = this.#capture
     if (capture.detail(mapping)?.hugetlb) return
-    for (const range of capture.process.dataRanges(mapping)) {
+    for (const range of capture.dataRanges(mapping)) {
       capture.drain((start, found) => this.#tracker.markUnmapped({ start, end: range.end }, found), range.start, () => {})
     }
   }
@@ -160,16 +160,16 @@ export class PrecopyRounds {
 
   /** Shared memory whose object was written with write(2), punched or truncated: no page table tells of that. */
   isUnreliable(mapping: Mapping): boolean {
-    if (!mapping.shared || !isFileBacked(mapping)) return false
+    if (!mapping.shared || !isFileBacked(mapping) || isWrittenThroughMappingsOnly(mapping)) return false
     const before = this.#stamps.get(keyOf(mapping))
-    return before === undefined || this.#capture.process.fileStamp(mapping) !== before
+    return before === undefined || settledStamp(this.#capture, mapping) !== before
   }
 
   /** Files behind private mappings that changed: their pages that the target has not copied may be of different moments. */
   changedFiles(mappings: readonly Mapping[]): BlindSpot[] {
     return mappings.flatMap((mapping) => {
       const before = mapping.shared ? undefined : this.#stamps.get(keyOf(mapping))
-      if (before === undefined || this.#capture.process.fileStamp(mapping) === before) return []
+      if (before === undefined || settledStamp(this.#capture, mapping) === before) return []
       return [{ kind: 'file-changed' as const, mapping, why: 'its file was written while it was saved' }]
     })
   }
@@ -193,4 +193,10 @@ export class PrecopyRounds {
     }
     return list
   }
+}
+
+/** Changes when the file behind the mapping changes; `undefined` when that cannot be told, or it did a moment ago. */
+function settledStamp(capture: Capture, mapping: Mapping): string | undefined {
+  const stamp = capture.process.fileStamp(mapping)
+  return stamp?.settled ? `${stamp.extent} ${stamp.times}` : undefined
 }

@@ -149,7 +149,7 @@ class LastStop {
   /** What the object has of the regions: holes were never marked, and reading one would fill it for good. */
   #holdData(mapping: Mapping, aliases: readonly Mapping[], regions: RegionList): void {
     if (regions.length === 0) return
-    const data = this.#capture.process.dataRanges(mapping)
+    const data = this.#capture.dataRanges(mapping)
     for (let i = 0; i < regions.length; i++) {
       for (const range of data) {
         const part = intersection(rangeAt(regions, i), range)

@@ -14,11 +14,14 @@ const FOUND_REGIONS = 512
  * swapped out makes it large again, and where its memory is limited, its hot pages are swapped out for the cold ones we read.
  * So what was in swap right before we read it is paged out again right after.
  *
- * What is right before swapped is seen in its page tables, in the same piece of at most a mebibyte that is then read:
+ * What is in swap is seen in its page tables, in the same piece of at most a mebibyte that is then read:
  *  1. A page that the target brought back itself before that look is not ours and stays.
  *  2. One that it touches between our look and the giving back is paged out all the same: nothing cheap tells its touch from
  *     ours. It then has the one major fault that it would have had without us.
  *  3. In a fork, its touch maps the page a second time, and the kernel leaves it.
+ *
+ * The strategy `stop` gives back in its pause too, which makes that longer: to read on would have a target in a control group with
+ * a limit killed. The last stop of the others leaves it for later.
  */
 export class WorkingSet {
   /** Pages that were in swap when they were read, each time they were. */
@@ -79,7 +82,7 @@ export class WorkingSet {
   }
 
   /**
-   * To be called right after, unless threads stand and wait; then once they run again, and in any case before the process that
+   * To be called right after; for what is held in a short stop, once the threads run again; and in any case before the process that
    * was read is closed.
    */
   giveBack(): void {

@@ -1,4 +1,4 @@
-import type { Mapping } from '../memory/mapping.ts'
+import { isFileBacked, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { PageSpans } from '../memory/page-spans.ts'
 import { RegionList } from '../memory/region-list.ts'
@@ -60,12 +60,12 @@ export class CompareTracker implements Tracker {
       let gapFrom: number = mapping.start
       drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
         for (let i = 0; i < regions.length; i++) {
-          this.#forget({ start: gapFrom, end: regions.starts[i]! } as PageRange)
+          this.#leave(mapping, gapFrom, regions.starts[i]!, sink)
           this.#compare(regions.starts[i]!, regions.ends[i]!, sink(mapping))
           gapFrom = regions.ends[i]!
         }
       })
-      this.#forget({ start: gapFrom, end: mapping.end } as PageRange)
+      this.#leave(mapping, gapFrom, mapping.end, sink)
     }
   }
 
@@ -89,6 +89,23 @@ export class CompareTracker implements Tracker {
     if (chunk[at] === hash) return false
     chunk[at] = hash
     return true
+  }
+
+  /** Pages that are not there. Of a file or shared memory they may have changed before they went, or show the file again. */
+  #leave(mapping: Mapping, start: number, end: number, sink: Sink): void {
+    if (isFileBacked(mapping)) for (let page = start; page < end; page = this.#nextKnown(page + 1, end)) if (this.#isKnown(page)) sink(mapping).add(page, page + 1)
+    this.#forget({ start, end } as PageRange)
+  }
+
+  #isKnown(page: number): boolean {
+    const hash = this.#chunks.get(Math.floor(page / CHUNK_PAGES))?.[page % CHUNK_PAGES]
+    return hash !== undefined && hash !== 0n
+  }
+
+  /** Skips what no page was ever known of. */
+  #nextKnown(page: number, end: number): number {
+    while (page < end && !this.#chunks.has(Math.floor(page / CHUNK_PAGES))) page = (Math.floor(page / CHUNK_PAGES) + 1) * CHUNK_PAGES
+    return page
   }
 
   /** A page that is not there has no contents: when it comes, it is new. */

@@ -1,8 +1,10 @@
-import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import { isFileBacked, isWrittenThroughMappingsOnly, objectKey, type Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import type { Clock } from '../kernel/clock.ts'
-import type { HiddenWriters, Process } from '../kernel/process.ts'
+import type { FileStamp, HiddenWriters, Process } from '../kernel/process.ts'
 import type { HiddenWrites } from './report.ts'
+
+type FileChange = 'none' | 'resized' | 'perhaps'
 
 /** Looking through other processes and open files may take one part in this many of our time. */
 const DUTY = 50
@@ -16,10 +18,11 @@ export class HiddenWritesWatch {
   readonly #process: Process
   readonly #writers: Paced<{ readonly of: ReadonlySet<string>; readonly found: ReadonlyMap<string, number[]> }>
   readonly #kernelWriters: Paced<HiddenWriters>
-  readonly #kinds = new Map<string, 'memory' | 'file' | 'unknown'>()
-  #stamps = new Map<string, string | undefined>()
-  #changed = new Set<string>()
+  #stamps = new Map<string, FileStamp | undefined>()
+  #changes = new Map<string, FileChange>()
   #shared: ReadonlySet<string> = new Set()
+  #pinnedPages = 0
+  #buffersBefore: readonly PageRange[] = []
 
   constructor(process: Process, clock: Clock) {
     this.#process = process
@@ -32,45 +35,39 @@ export class HiddenWritesWatch {
     const files = mappings.filter(isFileBacked)
     this.#shared = new Set(files.filter((mapping) => mapping.shared).map(objectKey))
     this.#writers.look()
+    const pinned = this.#process.pinnedPages()
+    if (pinned !== this.#pinnedPages) this.#kernelWriters.expire()
+    this.#pinnedPages = pinned
+    this.#buffersBefore = this.#kernelWriters.value.fixedBuffers
     this.#kernelWriters.look()
     this.#compareStamps(files)
   }
 
   #compareStamps(files: readonly Mapping[]): void {
-    const stamps = new Map<string, string | undefined>()
-    this.#changed = new Set()
+    const stamps = new Map<string, FileStamp | undefined>()
+    this.#changes = new Map()
     for (const mapping of files) {
       const key = objectKey(mapping)
-      if (stamps.has(key)) continue
+      if (stamps.has(key) || isWrittenThroughMappingsOnly(mapping)) continue
+      const before = this.#stamps.get(key)
       const stamp = this.#process.fileStamp(mapping)
       stamps.set(key, stamp)
-      if (this.#stamps.has(key) && (stamp === undefined || this.#stamps.get(key) !== stamp)) this.#changed.add(key)
+      if (this.#stamps.has(key)) this.#changes.set(key, compare(before, stamp))
     }
     this.#stamps = stamps
   }
 
   /**
-   * Whether any page of the mapping may hold something else because its object was changed otherwise than through a mapping.
-   * Not said of shared files on a disk: their times change with every write through the mapping too.
+   * How the mapping's object was changed otherwise than through mappings: not at all; to another length, or punched; or, as
+   * its times tell, perhaps: they change with every write through a shared mapping too.
    */
-  isRewritten(mapping: Mapping): boolean {
-    return this.#isChanged(mapping) && (!mapping.shared || this.#kind(mapping) === 'memory')
+  changeOf(mapping: Mapping): FileChange {
+    return isFileBacked(mapping) ? this.#changes.get(objectKey(mapping)) ?? 'none' : 'none'
   }
 
-  #isChanged(mapping: Mapping): boolean {
-    return isFileBacked(mapping) && this.#changed.has(objectKey(mapping))
-  }
-
-  #kind(mapping: Mapping): 'memory' | 'file' | 'unknown' {
-    const key = objectKey(mapping)
-    let kind = this.#kinds.get(key)
-    if (kind === undefined) this.#kinds.set(key, kind = this.#process.objectKind(mapping))
-    return kind
-  }
-
-  /** Registered with io_uring: the kernel writes there at any time. */
+  /** Registered with io_uring, now or when last looked: the kernel writes there at any time. */
   get fixedBuffers(): readonly PageRange[] {
-    return this.#kernelWriters.value.fixedBuffers
+    return [...this.#buffersBefore, ...this.#kernelWriters.value.fixedBuffers]
   }
 
   of(mapping: Mapping): HiddenWrites[] {
@@ -83,7 +80,7 @@ export class HiddenWritesWatch {
       const listed = pids.length <= 3 ? pids.join(', ') : `${pids.slice(0, 3).join(', ')} and ${pids.length - 3} more`
       found.push({ kind: 'shared-writers', why: `process ${listed} can write it too` })
     }
-    if (mapping.shared && this.#isChanged(mapping) && !this.isRewritten(mapping)) {
+    if (mapping.shared && this.changeOf(mapping) === 'perhaps') {
       found.push({ kind: 'file-written', why: 'its file was written, perhaps with write(2), which shows in no page table' })
     }
     return found
@@ -101,6 +98,12 @@ export class HiddenWritesWatch {
   }
 }
 
+function compare(before: FileStamp | undefined, now: FileStamp | undefined): FileChange {
+  if (before === undefined || now === undefined) return 'perhaps'
+  if (before.extent !== now.extent) return 'resized'
+  return before.times === now.times && before.settled ? 'none' : 'perhaps'
+}
+
 /** Something costly to find out, asked again when it has paid off. */
 class Paced<T> {
   readonly #clock: Clock
@@ -111,6 +114,10 @@ class Paced<T> {
   constructor(clock: Clock, ask: () => T) {
     this.#clock = clock
     this.#ask = ask
+  }
+
+  expire(): void {
+    this.#dueNs = 0
   }
 
   look(): void {

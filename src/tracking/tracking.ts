@@ -1,4 +1,4 @@
-import { objectKey, type Mapping } from '../memory/mapping.ts'
+import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
 import { intersection } from '../memory/page-range.ts'
 import { PageSpans } from '../memory/page-spans.ts'
 import { RegionList } from '../memory/region-list.ts'
@@ -66,6 +66,8 @@ export class Tracking implements Disposable {
   /** Mappings that nobody has been asked to follow yet, seen in the last round. */
   #newcomers = new Set<number>()
   #spans = new Map<number, PageSpans>()
+  /** What mappings that nobody follows had in the last round, by first page. */
+  readonly #wholeBefore = new Map<number, PageSpans>()
   readonly #hidden: HiddenWritesWatch
   readonly #found = new RegionList(4096)
   #atNs: number
@@ -194,15 +196,26 @@ export class Tracking implements Disposable {
       const assignment = this.#assignmentOf(mapping)
       if (assignment === undefined) {
         this.#assignments.delete(mapping.start)
-        this.#addPopulated(mapping)
+        this.#addContents(mapping)
         continue
       }
       this.#assignments.set(mapping.start, assignment)
       const { by } = assignment
-      if (by === 'whole') this.#addPopulated(mapping)
+      if (by === 'whole') this.#addWhole(mapping)
       else if (by !== 'nothing') byTracker.set(by, [...byTracker.get(by) ?? [], mapping])
     }
     for (const [tracker, list] of byTracker) tracker.collect(list, (mapping) => this.#spansOf(mapping))
+  }
+
+  /** A page that was there and is not any more holds its file's contents again: it has changed as well. */
+  #addWhole(mapping: Mapping): void {
+    this.#addContents(mapping)
+    if (!isFileBacked(mapping) || mapping.shared) return
+    const now = new PageSpans()
+    now.addSpans(this.#spansOf(mapping))
+    const before = this.#wholeBefore.get(mapping.start)
+    if (before !== undefined) this.#spansOf(mapping).addSpans(before, 0, mapping)
+    this.#wholeBefore.set(mapping.start, now)
   }
 
   #addPopulated(mapping: Mapping): void {
@@ -214,26 +227,36 @@ export class Tracking implements Disposable {
   /** Mappings nobody follows yet: so far all of their pages are reported, which costs no stop. */
   #newcomersAreDue(mappings: readonly Mapping[]): boolean {
     const fresh = mappings.filter((mapping) => !this.#assignments.has(mapping.start))
-    const due = fresh.some((mapping) => this.#newcomers.has(mapping.start) || this.#spansOf(mapping).pageCount() >= WORTH_A_STOP_PAGES)
+    // What a page of a file was before only marks tell.
+    const due = fresh.some((mapping) => isFileBacked(mapping) || this.#newcomers.has(mapping.start) || this.#spansOf(mapping).pageCount() >= WORTH_A_STOP_PAGES)
     this.#newcomers = new Set(fresh.map(({ start }) => start))
     return due
   }
 
   /** What shows in no page table of the mapping but is known all the same. */
   #addUnseen(mappings: readonly Mapping[]): void {
-    for (const mapping of mappings) {
-      if (this.#hidden.isRewritten(mapping)) this.#addContents(mapping)
-      for (const range of this.#hidden.fixedBuffers) {
+    for (const range of this.#hidden.fixedBuffers) {
+      for (const mapping of mappings) {
         const part = intersection(range, mapping)
         if (part !== undefined) this.#spansOf(mapping).add(part.start, part.end)
       }
     }
     projectAliases(mappings, (mapping) => this.#spansOf(mapping), 2 ** this.#kernel.pageShift)
+    for (const mapping of mappings) if (this.#isRewritten(mapping)) this.#addContents(mapping)
+  }
+
+  /** Whether any page may hold something else because its object was changed otherwise than through a mapping. */
+  #isRewritten(mapping: Mapping): boolean {
+    const change = this.#hidden.changeOf(mapping)
+    if (change === 'none') return false
+    // A change of times that no write through a mapping explains was write(2).
+    return change === 'resized' || !mapping.shared || this.#spansOf(mapping).length === 0
   }
 
   #addContents(mapping: Mapping): void {
-    this.#addPopulated(mapping)
-    if (mapping.shared) for (const { start, end } of this.#process.dataRanges(mapping)) this.#spansOf(mapping).add(start, end)
+    const data = mapping.shared ? this.#process.dataRanges(mapping) : 'unknown'
+    if (data === 'unknown') this.#addPopulated(mapping)
+    else for (const { start, end } of data) this.#spansOf(mapping).add(start, end)
   }
 
   #followed(mapping: Mapping): Followed {
@@ -246,6 +269,7 @@ export class Tracking implements Disposable {
   #forgetVanished(mappings: readonly Mapping[]): void {
     const present = new Set(mappings.map(({ start }) => start))
     for (const start of this.#spans.keys()) if (!present.has(start as Mapping['start'])) this.#spans.delete(start)
+    for (const start of this.#wholeBefore.keys()) if (!present.has(start as Mapping['start'])) this.#wholeBefore.delete(start)
     for (const start of this.#assignments.keys()) if (!present.has(start as Mapping['start'])) this.#assignments.delete(start)
   }
 

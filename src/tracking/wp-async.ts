@@ -1,15 +1,14 @@
 import type { PageNumber } from '../memory/address.ts'
-import { isFileBacked, type Mapping } from '../memory/mapping.ts'
+import type { Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
-import type { PageSpans } from '../memory/page-spans.ts'
 import { RegionList } from '../memory/region-list.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { PageState, type ScanOutcome } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Stopped } from '../tracee/freeze.ts'
-import { OwnPages } from './own-pages.ts'
 import { Registration } from './registration.ts'
-import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
+import { POPULATED, type Sink, type Tracker } from './tracker.ts'
+import { WrittenScan } from './written-scan.ts'
 
 /**
  * userfaultfd write-protection that the kernel resolves itself (Linux 6.7, x86-64; arm64 from 6.10). A first write costs
@@ -23,10 +22,11 @@ export class WpAsyncTracker implements Tracker {
   readonly #registration: Registration
   readonly #cleared = new Set<number>()
   readonly #found = new RegionList(4096)
-  readonly #ownPages = new OwnPages()
+  readonly #scan: WrittenScan
 
   constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number) {
     this.#process = process
+    this.#scan = new WrittenScan(process, true)
     this.#registration = new Registration(kernel, process, 'async', freezeTimeoutNs)
   }
 
@@ -56,33 +56,12 @@ export class WpAsyncTracker implements Tracker {
     for (const mapping of mappings) {
       this.#cleared.delete(mapping.start)
       this.clearStale(mapping, this.#found)
-      drain((start, found) => this.markAll({ start, end: mapping.end }, found), mapping.start, this.#found, (regions) => sink(mapping).addRegions(regions))
-      if (isPrivateFile(mapping)) this.#collectPrivateFile(mapping, sink(mapping))
+      this.#scan.everything(mapping, sink(mapping), () => {})
     }
   }
 
   collect(mappings: readonly Mapping[], sink: Sink): void {
-    for (const mapping of mappings) {
-      if (isPrivateFile(mapping)) this.#collectPrivateFile(mapping, sink(mapping))
-      else drain((start, found) => this.takeWritten({ start, end: mapping.end }, found), mapping.start, this.#found, (regions) => sink(mapping).addRegions(regions))
-    }
-  }
-
-  /**
-   * A page of the program's own that it has given up (MADV_DONTNEED) has the file's contents again, and the mark still
-   * says clean (zap_pte_range() leaves a marker, mm/memory.c, Linux 6.18). So it is remembered which pages were its own.
-   */
-  #collectPrivateFile(mapping: Mapping, changed: PageSpans): void {
-    const query = { all: 0, none: 0, any: POPULATED, report: PageState.written | PageState.file | PageState.present, protect: true, trackedOnly: false }
-    this.#ownPages.begin(mapping)
-    drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
-      this.#ownPages.visit(regions, changed)
-    })
-    this.#ownPages.finish(changed, (range, each) => {
-      drain((start, found) => this.#process.pageTables.lost({ start, end: range.end }, found), range.start, this.#found, (regions) => {
-        for (let i = 0; i < regions.length; i++) for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) each(page)
-      })
-    })
+    for (const mapping of mappings) this.#scan.written(mapping, sink(mapping), () => {})
   }
 
   readonly needsServing = false
@@ -161,8 +140,4 @@ export class WpAsyncTracker implements Tracker {
   [Symbol.dispose](): void {
     this.#registration[Symbol.dispose]()
   }
-}
-
-function isPrivateFile(mapping: Mapping): boolean {
-  return isFileBacked(mapping) && !mapping.shared
 }

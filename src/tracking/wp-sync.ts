@@ -1,13 +1,12 @@
 import { address, pageOf } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
-import { RegionList } from '../memory/region-list.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { PageState } from '../kernel/page-tables.ts'
 import type { Process } from '../kernel/process.ts'
 import { whileStopped, type Stopped } from '../tracee/freeze.ts'
 import { Registration } from './registration.ts'
-import { drain, POPULATED, type Sink, type Tracker } from './tracker.ts'
+import type { Sink, Tracker } from './tracker.ts'
+import { WrittenScan } from './written-scan.ts'
 
 /** What C libraries keep at the thread pointer: glibc's struct pthread has 2304 bytes, musl's fewer. */
 const THREAD_BYTES = 2304n
@@ -31,13 +30,14 @@ export class WpSyncTracker implements Tracker {
   readonly #process: Process
   readonly #freezeTimeoutNs: number
   readonly #registration: Registration
-  readonly #found = new RegionList(4096)
+  readonly #scan: WrittenScan
   /** First pages of mappings that turned out not to be registered any more. */
   readonly #lost = new Set<number>()
 
   constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number) {
     this.#kernel = kernel
     this.#process = process
+    this.#scan = new WrittenScan(process, false)
     this.#freezeTimeoutNs = freezeTimeoutNs
     this.#registration = new Registration(kernel, process, 'sync', freezeTimeoutNs)
   }
@@ -58,23 +58,20 @@ export class WpSyncTracker implements Tracker {
 
   mark(mappings: readonly Mapping[], sink: Sink): void {
     for (const mapping of mappings) this.#registration.userfault.unprotect(mapping) // Marks of an earlier tracking.
-    this.#protectMatching(mappings, 0, sink)
+    this.#whileStopped((kept) => {
+      for (const mapping of mappings) this.#scan.everything(mapping, sink(mapping), (start, end) => this.#protect(mapping, start, end, kept))
+    })
   }
 
   collect(mappings: readonly Mapping[], sink: Sink): void {
-    this.#protectMatching(mappings, PageState.written, sink)
+    this.#whileStopped((kept) => {
+      for (const mapping of mappings) this.#scan.written(mapping, sink(mapping), (start, end) => this.#protect(mapping, start, end, kept))
+    })
   }
 
-  #protectMatching(mappings: readonly Mapping[], all: number, sink: Sink): void {
-    const query = { all, none: 0, any: POPULATED, report: PageState.present, protect: false, trackedOnly: false }
+  #whileStopped(body: (kept: readonly number[]) => void): void {
     const stopped = whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#freezeTimeoutNs, threads: 'all', meanwhile: () => void this.serve(0) }, (stopped) => {
-      const kept = this.#threadPages(stopped)
-      for (const mapping of mappings) {
-        drain((start, found) => this.#process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, this.#found, (regions) => {
-          sink(mapping).addRegions(regions)
-          for (let i = 0; i < regions.length; i++) this.#protect(mapping, regions.starts[i]!, regions.ends[i]!, kept)
-        })
-      }
+      body(this.#threadPages(stopped))
       return stopped
     })
     this.stopNs += stopped.releasedNs - stopped.startedNs

@@ -117,6 +117,10 @@ export interface OddInfo extends ReadyInfo {
   readonly reserved?: RegionInfo
 }
 
+export interface ScribeInfo extends ReadyInfo {
+  readonly guest: 'scribe'
+}
+
 /** A region with a drawing of its pages, by count and sign: see pagekinds-regions.h. */
 export interface DrawnRegion extends RegionInfo {
   readonly name: string
@@ -144,5 +148,6 @@ export interface GuestInfos {
   readonly victim: VictimInfo
   readonly blocked: BlockedInfo
   readonly odd: OddInfo
+  readonly scribe: ScribeInfo
   readonly pagekinds: PagekindsInfo
 }

@@ -111,8 +111,9 @@ export class TerminalSession implements AsyncDisposable {
     })
   }
 
-  /** The code it ended with. */
+  /** The code it ended with, once it does by itself. */
   async end(): Promise<number | null> {
+    await until(() => this.#child.exitCode !== null || this.#child.signalCode !== null, 'the program ends')
     await this.#closed
     return this.#child.exitCode
   }

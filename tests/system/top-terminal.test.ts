@@ -124,13 +124,32 @@ describe('the live view', { skip: skipWithout('script') || skipWithout('stty') }
     assert.equal(await session.end(), 0)
   })
 
+  test('stopped by another and continued, it takes the terminal again', { skip: skipWithout('bash') }, async () => {
+    await using session = await TerminalSession.start(`PS1='ready$ ' exec bash --norc --noprofile --noediting -i`)
+    await session.shows(/ready\$ /)
+    session.type(`sh -c 'echo $$; exec ${PROGRAM} 1 ${QUICK}'\n`)
+    await session.shows(/part-1 .*written/)
+    const pid = Number([...session.screen.text.matchAll(/^(\d+)\r?$/gm)].at(-1)![1])
+    process.kill(pid, 'SIGSTOP')
+    await session.shows(/Stopped/)
+    session.type('clear; fg\n')
+    await session.shows(/^tidemark top.*\n>- 1 part-1 .*written/)
+    session.type('?')
+    await session.shows(/PgUp PgDn/)
+    session.type('q')
+    await session.shows(/ready\$ $/)
+    session.screen.assertRestored()
+    session.type('exit 0\n')
+    await session.end()
+  })
+
   test('without a shell above it, Ctrl-Z brings it back by itself', async () => {
     await using session = await TerminalSession.start(`exec ${PROGRAM} 1 ${QUICK}`)
     await session.shows(/part-1 .*written/)
     const before = session.screen.text.split('\x1b[?1049h').length
     session.type('\x1a')
     await session.shows(/part-1 .*written/)
-    while (session.screen.text.split('\x1b[?1049h').length === before) await new Promise((resolve) => setTimeout(resolve, 10))
+    await until(() => session.screen.text.split('\x1b[?1049h').length > before, 'the screen is taken again')
     session.type('q')
     assert.equal(await session.end(), 0)
     session.screen.assertRestored()
