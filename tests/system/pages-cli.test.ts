@@ -114,10 +114,13 @@ describe('what it prints', { skip: skipTargets }, () => {
     await using guest = await startGuestOrSkip(t, 'pagekinds', ['spread', '512'])
     if (guest === undefined) return
     const running = startCli(['pages', String(guest.pid), '--mapping', guest.info.regions[0]!.start], { stdout: 'unread' })
-    await sleep(1500)
+    const stdout = running.child.stdout!.pause()
+    const ended = once(stdout, 'end')
     let text = ''
-    running.child.stdout!.on('data', (piece: Buffer) => { text += piece.toString() })
-    await once(running.child.stdout!, 'end')
+    stdout.on('data', (piece: Buffer) => { text += piece.toString() })
+    await sleep(1500)
+    stdout.resume()
+    await ended
     assert.equal((await running.done).code, 0)
     assert.equal(text.match(/^0x.* mapped$/gm)?.length, 65536)
     assert.equal(text.match(/^0x.* hole$/gm)?.length, 65536)

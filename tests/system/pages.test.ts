@@ -126,9 +126,13 @@ function faultsOf(pid: number): string[] {
   return [fields[7]!, fields[9]!]
 }
 
-/** Of the guest's own memory: the pages of shared libraries are referenced by others too. */
+/** Of memory that is the guest's alone: the pages of files with a name, and [vdso], are referenced by others too. */
 function sumsOfSmaps(pid: number): string[] {
-  const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-)/m).filter((text) => !/^.*\s\/(usr|lib)/.test(text))
+  const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-)/m).filter((text) => {
+    const head = text.split('\n')[0]!
+    const [inode, path = ''] = head.split(/ +/).slice(4)
+    return (inode === '0' && !path.startsWith('[v')) || head.endsWith(' (deleted)')
+  })
   return mappings.flatMap((text) => text.split('\n').filter((line, i) => i === 0 || /^(Rss|Referenced|Swap):/.test(line)))
 }
 
