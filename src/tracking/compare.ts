@@ -119,6 +119,7 @@ export class CompareTracker implements Tracker {
     }
   }
 
+  readonly lost: ReadonlySet<number> = new Set()
   readonly needsServing = false
 
   serve(): number {

@@ -59,6 +59,7 @@ export class SoftDirtyTracker implements Tracker {
     this.stopNs += stopped.releasedNs - stopped.startedNs
   }
 
+  readonly lost: ReadonlySet<number> = new Set()
   readonly needsServing = false
 
   serve(): number {

@@ -27,6 +27,8 @@ export interface Tracker extends Disposable {
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused'
   /** Whether it follows what is now at a mapping's place: another mapping may have taken it. */
   follows(mapping: Mapping): boolean
+  /** Mappings that the last {@link collect} found not to be followed any more, which nothing could tell before. */
+  readonly lost: ReadonlySet<number>
   /** Hears of all mappings there are, before each round. */
   forgetAllBut(mappings: readonly Mapping[]): void
   /** Sets the first mark on mappings, and reports every populated page of them. */

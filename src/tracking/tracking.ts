@@ -200,8 +200,7 @@ export class Tracking implements Disposable {
     for (const mapping of mappings) {
       const assignment = this.#assignmentOf(mapping)
       if (assignment === undefined) {
-        this.#assignments.delete(mapping.start)
-        this.#addWhole(mapping)
+        this.#welcome(mapping)
         continue
       }
       this.#assignments.set(mapping.start, assignment)
@@ -209,7 +208,16 @@ export class Tracking implements Disposable {
       if (by === 'whole') this.#addWhole(mapping)
       else if (by !== 'nothing') byTracker.set(by, [...byTracker.get(by) ?? [], mapping])
     }
-    for (const [tracker, list] of byTracker) tracker.collect(list, (mapping) => this.#spansOf(mapping))
+    for (const [tracker, list] of byTracker) {
+      tracker.collect(list, (mapping) => this.#spansOf(mapping))
+      for (const mapping of list) if (tracker.lost.has(mapping.start)) this.#welcome(mapping)
+    }
+  }
+
+  /** Nobody follows it yet: all it has is reported. */
+  #welcome(mapping: Mapping): void {
+    this.#assignments.delete(mapping.start)
+    this.#addWhole(mapping)
   }
 
   /** A page that was there and is not any more holds its file's contents again: it has changed as well. */

@@ -64,6 +64,7 @@ export class WpAsyncTracker implements Tracker {
     for (const mapping of mappings) this.#scan.written(mapping, sink(mapping), () => {})
   }
 
+  readonly lost: ReadonlySet<number> = new Set()
   readonly needsServing = false
 
   serve(): number {

@@ -31,8 +31,8 @@ export class WpSyncTracker implements Tracker {
   readonly #freezeTimeoutNs: number
   readonly #registration: Registration
   readonly #scan: WrittenScan
-  /** First pages of mappings that turned out not to be registered any more. */
-  readonly #lost = new Set<number>()
+  /** By first page. */
+  readonly lost = new Set<number>()
 
   constructor(kernel: Kernel, process: Process, freezeTimeoutNs: number) {
     this.#kernel = kernel
@@ -43,13 +43,13 @@ export class WpSyncTracker implements Tracker {
   }
 
   adopt(stopped: Stopped, mapping: Mapping): 'adopted' | 'owned' | 'refused' {
-    this.#lost.delete(mapping.start)
+    this.lost.delete(mapping.start)
     return this.#registration.register(stopped, mapping)
   }
 
   /** What took the place of an adopted mapping is found when it is to be protected: see {@link collect}. */
   follows(mapping: Mapping): boolean {
-    return this.#registration.covers(mapping) && !this.#lost.has(mapping.start)
+    return this.#registration.covers(mapping) && !this.lost.has(mapping.start)
   }
 
   forgetAllBut(mappings: readonly Mapping[]): void {
@@ -99,7 +99,7 @@ export class WpSyncTracker implements Tracker {
   }
 
   #protectRange(mapping: Mapping, start: number, end: number): void {
-    if (start < end && this.#registration.userfault.protect({ start, end } as PageRange) === 'unregistered') this.#lost.add(mapping.start)
+    if (start < end && this.#registration.userfault.protect({ start, end } as PageRange) === 'unregistered') this.lost.add(mapping.start)
   }
 
   get needsServing(): boolean {
