@@ -14,7 +14,7 @@ const SUBJECTS: Readonly<Record<string, (quick: boolean) => Promise<void>>> = {
     console.log(await benchBuffers(quick ? { mib: 32, runs: 1 } : { mib: 256, runs: 9 }))
   },
   async forecast(quick) {
-    await benchForecast(quick ? { runs: 1, mibs: [64] } : { runs: 3, mibs: [64, 256, 1024] })
+    await benchForecast(quick ? { runs: 1, mibs: [64] } : { runs: 2, mibs: [64, 512] })
   },
   async pages(quick) {
     await benchPages(quick ? 64 : 4096, (text) => console.log(text))

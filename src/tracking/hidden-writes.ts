@@ -80,8 +80,11 @@ export class HiddenWritesWatch {
       const listed = pids.length <= 3 ? pids.join(', ') : `${pids.slice(0, 3).join(', ')} and ${pids.length - 3} more`
       found.push({ kind: 'shared-writers', why: `process ${listed} can write it too` })
     }
-    if (mapping.shared && this.changeOf(mapping) === 'perhaps') {
+    const change = this.changeOf(mapping)
+    if (mapping.shared && change === 'perhaps') {
       found.push({ kind: 'file-written', why: 'it was written, perhaps with write(2) or by another process, which shows in no page table' })
+    } else if (!mapping.shared && change !== 'none') {
+      found.push({ kind: 'file-written', why: 'its file was written: pages of it that the process has not loaded yet may be others now' })
     }
     return found
   }
