@@ -85,8 +85,13 @@ export interface DumpOptions {
  * 'pause-exceeded' (before the target was stopped), 'timed-out' (a thread would not stop), 'aborted', 'failed'.
  */
 export async function dump(pid: number, options: DumpOptions): Promise<DumpResult> {
-  await using session = new Session()
+  await using session = new Session(mayNeedOurOutput(options.output) ? 'inherit' : 'ignore')
   return await dumpIn(session, pid, options)
+}
+
+/** `-`, and what may lead to the same. */
+function mayNeedOurOutput(output: string): boolean {
+  return output === '-' || /^\/(dev|proc)\//.test(output)
 }
 
 function dumpIn(session: Session, pid: number, options: DumpOptions): Promise<DumpResult> {
@@ -206,6 +211,7 @@ export class Target implements AsyncDisposable {
   }
 
   dump(options: DumpOptions): Promise<DumpResult> {
+    if (mayNeedOurOutput(options.output)) return dump(this.pid, options)
     return dumpIn(this.#session, this.pid, options)
   }
 

@@ -3,10 +3,9 @@ import { Session } from './session.ts'
 import type { TrackingOptions } from './tracking/tracking.ts'
 import type { WatchOutcome } from './watch/sample.ts'
 
-/** Watches processes. Each look is one call, so the caller sets the pace; looks at several processes queue. */
+/** Watches processes. Each look is one call, so the caller sets the pace. */
 export class LiveWatch implements AsyncDisposable {
-  readonly #session = new Session({ stdout: 'ignore' })
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #session = new Session()
 
   /** @internal Use {@link watchProcesses}. */
   static async begin(pids: readonly number[], options: TrackingOptions & { readonly budgetShare: number }): Promise<LiveWatch> {
@@ -22,26 +21,19 @@ export class LiveWatch implements AsyncDisposable {
 
   /** What happened since the last look at this process. Once it is gone, it is watched no more. */
   look(pid: number): Promise<WatchOutcome> {
-    return this.#request({ kind: 'look', pid })
-  }
-
-  #request<T>(request: { readonly kind: 'look' | 'unwatch'; readonly pid: number }): Promise<T> {
-    const answer = this.#last.then(() => this.#session.request<T>(request))
-    this.#last = answer.catch(() => {})
-    return answer
+    return this.#session.request({ kind: 'look', pid })
   }
 
   /** Stops watching one process, without holding it up. */
   async end(pid: number): Promise<void> {
     try {
-      await this.#request({ kind: 'unwatch', pid })
+      await this.#session.request({ kind: 'unwatch', pid })
     } catch (error) {
       if (!isTidemarkError(error)) throw error // It has ended, or does not stop; ending the session lets go of it all the same.
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#last
     await this.#session[Symbol.asyncDispose]()
   }
 }

@@ -9,15 +9,16 @@ export interface RequestOptions {
   readonly onEvent?: ((event: DumpEvent) => void) | undefined
 }
 
-/** The caller's side of an engine: one request at a time. */
+/** The caller's side of an engine, which does one thing at a time: requests queue. */
 export class Session implements AsyncDisposable {
   readonly #engine: ChildProcess
+  #last: Promise<unknown> = Promise.resolve()
 
   /**
    * Only an engine that writes a core there needs our standard output. One that has it makes it blocking for us too: libuv
    * (`uv__process_child_init`, 1.46) clears O_NONBLOCK of what a child inherits as 0 to 2, and that is of the file, not the process.
    */
-  constructor({ stdout = 'inherit' }: { readonly stdout?: 'inherit' | 'ignore' } = {}) {
+  constructor(stdout: 'inherit' | 'ignore' = 'ignore') {
     const { NODE_OPTIONS: _, ...env } = process.env
     this.#engine = fork(new URL('./engine.js', import.meta.url), {
       execArgv: ['--expose-gc', '--max-semi-space-size=16'], env, serialization: 'advanced', detached: true, stdio: ['pipe', stdout, 'inherit', 'ipc'],
@@ -44,7 +45,13 @@ export class Session implements AsyncDisposable {
   }
 
   /** Performs a request. Rejects with a TidemarkError; with code 'aborted' when `signal` fires, after which the session has ended. */
-  async request<T>(request: Request, { signal, onEvent }: RequestOptions = {}): Promise<T> {
+  request<T>(request: Request, options: RequestOptions = {}): Promise<T> {
+    const answer = this.#last.then(() => this.#perform<T>(request, options))
+    this.#last = answer.catch(() => {})
+    return answer
+  }
+
+  async #perform<T>(request: Request, { signal, onEvent }: RequestOptions): Promise<T> {
     if (signal?.aborted) throw new TidemarkError('aborted', 'interrupted before it began')
     if (!this.#engine.connected) throw new TidemarkError('failed', 'the session has ended')
     const abort = (): void => void this.#engine.stdin!.end()

@@ -91,6 +91,8 @@ export interface Process extends Disposable {
   pinnedPages(): number
   /** Clears the soft-dirty bit of every page. Locks the memory map for writing and walks all of it. */
   clearSoftDirty(): void
+  /** Its children now, of all its threads; empty where the kernel does not tell (CONFIG_PROC_CHILDREN). */
+  children(): number[]
   /** Pages that KSM has merged with equal ones; 0 where the kernel does not tell. */
   mergedPages(): number
   /** The bits of /proc/PID/coredump_filter. */

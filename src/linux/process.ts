@@ -176,6 +176,11 @@ class LinuxProcess implements Process {
     writeFileSync(`/proc/${this.#task}/clear_refs`, '4')
   }
 
+  children(): number[] {
+    const lists = listProc(`/proc/${this.pid}/task`).map((tid) => readProc(`/proc/${this.pid}/task/${tid}/children`) ?? '')
+    return lists.join(' ').split(/\s+/).filter((text) => text !== '').map(Number)
+  }
+
   mergedPages(): number {
     return Number(readProc(`/proc/${this.#task}/ksm_merging_pages`)?.trim() ?? 0)
   }

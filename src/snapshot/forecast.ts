@@ -23,15 +23,18 @@ const COST = {
   /** Rehearse, and put the file together. */
   frame: 120_000_000,
   /** Stop all threads, read their registers, let them go. */
-  freeze: 350_000,
+  freeze: 500_000,
   /** Make a helper in the target. */
   helper: 1_200_000,
   /** Look at one clean page-table entry. */
   scanPage: 1.6,
-  /** Copy a scattered page into memory. */
-  holdPage: 1_000,
-  /** Copy a page to the file. */
-  savePage: 1_900,
+  /** Copy a scattered page into memory, in the pause and in a short round before it. */
+  holdPage: 4_000,
+  holdRound: 400_000,
+  /** Copy a page to the file, and how much longer it takes for the first ones and for one that stands alone. */
+  savePage: 2_100,
+  saveFirst: 1_300,
+  saveScattered: 6_000,
   /** Bring a page in from swap, in memory at that, and give it back. A disk takes longer. */
   swappedPage: 11_000,
   /** Visit one mapping, when the last stop of a pre-copy scans it and when the others look what there is. */
@@ -45,7 +48,7 @@ const COST = {
 } as const
 
 export function forecastStop(population: Population): number {
-  return COST.freeze + population.mappings * COST.visitMapping + population.pages * COST.savePage + population.swappedPages * COST.swappedPage
+  return COST.freeze + population.mappings * COST.visitMapping + saveNs(population.pages) + population.swappedPages * COST.swappedPage
 }
 
 export function forecastFork(population: Population): number {
@@ -58,18 +61,26 @@ export function forecastPrecopyStop(mappings: number, populatedPages: number, di
   return COST.freeze + mappings * COST.scanMapping + populatedPages * COST.scanPage + dirtyPages * COST.holdPage
 }
 
+/** Pages of the file that the first stretch of it waits for: memory for them has to be found. */
+const FIRST_PAGES = 8192
+
+function saveNs(pages: number): number {
+  return pages * COST.savePage + Math.min(pages, FIRST_PAGES) * COST.saveFirst
+}
+
 /** Plays the rounds of a pre-copy: what one of them takes is what the next finds written. The rules are those of the real one. */
 export function forecastPrecopy({ mappings, pages }: Population, curve: DirtyCurve, roundsMax: number): { readonly pauseNs: number; readonly copyNs: number; readonly copiedPages: number; readonly converges: boolean } {
   const scanNs = mappings * COST.scanMapping + pages * COST.scanPage * 2
   let roundPages = pages
-  let roundNs = scanNs + pages * COST.savePage
+  let roundNs = scanNs + saveNs(pages)
   let copyNs = roundNs
   let copiedPages = pages
   let shrinks = true
   for (let round = 1; round < roundsMax && shrinks && roundPages > FEW_PAGES; round++) {
     const before = roundPages
     roundPages = curve.pagesWithin(roundNs)
-    roundNs = scanNs + roundPages * (roundPages < HOLD_PAGES_MAX ? COST.holdPage : COST.savePage)
+    const perPage = COST.savePage + COST.saveScattered * (1 - roundPages / pages)
+    roundNs = scanNs + COST.holdRound + roundPages * (roundPages < HOLD_PAGES_MAX ? COST.holdPage : perPage)
     copyNs += roundNs
     copiedPages += roundPages
     shrinks = roundPages < before * SHRINKS
@@ -81,14 +92,14 @@ export function forecastPrecopy({ mappings, pages }: Population, curve: DirtyCur
 /** Every strategy's cost for a process of so many pages that writes as the curve says. `buffersBytes`: what any dump uses itself. */
 export function forecastAll(population: Population, curve: DirtyCurve, pageBytes: number, buffersBytes: number, roundsMax: number): Required<Forecast> {
   const precopy = forecastPrecopy(population, curve, roundsMax)
-  const saveNs = population.pages * COST.savePage
+  const copyNs = saveNs(population.pages)
   const forkNs = forecastFork(population)
   const once = { writtenBytes: population.pages * pageBytes, converges: true }
   return {
-    stop: { ...once, pauseNs: Math.round(forecastStop(population)), totalNs: Math.round(COST.frame + saveNs), extraMemoryBytes: buffersBytes },
+    stop: { ...once, pauseNs: Math.round(forecastStop(population)), totalNs: Math.round(COST.frame + copyNs), extraMemoryBytes: buffersBytes },
     fork: {
-      ...once, pauseNs: Math.round(forkNs), totalNs: Math.round(COST.frame + forkNs + saveNs),
-      extraMemoryBytes: Math.round(buffersBytes + curve.pagesWithin(saveNs) * pageBytes),
+      ...once, pauseNs: Math.round(forkNs), totalNs: Math.round(COST.frame + forkNs + copyNs),
+      extraMemoryBytes: Math.round(buffersBytes + curve.pagesWithin(copyNs) * pageBytes),
     },
     precopy: {
       pauseNs: Math.round(precopy.pauseNs), totalNs: Math.round(COST.frame + COST.helper + precopy.copyNs), extraMemoryBytes: buffersBytes,

@@ -21,5 +21,5 @@ export function heatOf(followed: readonly Followed[], residentPages: (mapping: M
     }
     left += (widths[i]! / (total || 1)) * CELLS
   })
-  return { heat, heatCellPages: total / CELLS }
+  return { heat, heatCellPages: Math.round(total / CELLS) }
 }

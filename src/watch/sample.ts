@@ -2,7 +2,7 @@
 import type { HiddenWrites, TrackerName } from '../tracking/report.ts'
 import type { Forecast } from '../snapshot/forecast.ts'
 
-/** Distinct pages written in the last second, ten seconds and minute; what was watched for less than that counts what there is. */
+/** Distinct pages written in the last second, ten seconds and minute, by whole looks; what was watched for less than that counts what there is. */
 export interface WorkingSet {
   readonly in1sPages: number
   readonly in10sPages: number
@@ -53,7 +53,7 @@ export interface WatchSample {
   readonly workingSet: WorkingSet
   readonly mappings: readonly MappingSample[]
   readonly blindSpots: readonly HiddenWrites[]
-  /** Processes that it forked since the sample before, where that can be told; they are not watched. */
+  /** Children that it has and had not at the sample before, where that can be told; they are not watched. */
   readonly forkedPids?: readonly number[]
   /** Resident memory in address order in equal shares, and how many pages of each were written since the sample before. */
   readonly heat: readonly number[]

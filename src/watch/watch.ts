@@ -50,6 +50,7 @@ export class Watch implements Disposable {
   #nextBurstNs = 0
   #lookedNs: number
   #processorNs: number
+  #children: ReadonlySet<number>
   #startedNs: number
 
   /** Stops the target once, for about a millisecond. Errors: those of Tracking. */
@@ -66,6 +67,7 @@ export class Watch implements Disposable {
     }
     this.#name = this.#process.identity().name
     this.#resident = new ResidentPages(this.#process)
+    this.#children = new Set(this.#process.children())
     this.#lookedNs = this.#startedNs = kernel.clock.nowNs()
     this.#processorNs = kernel.clock.processorNs()
   }
@@ -92,6 +94,7 @@ export class Watch implements Disposable {
       this.#history = next.#history
       this.#mappings = []
       this.#bursts = []
+      this.#children = next.#children
       this.#lookedNs = this.#startedNs = next.#startedNs
       return { kind: 'executed', pid: this.pid, name: this.#name }
     } catch (error) {
@@ -128,7 +131,7 @@ export class Watch implements Disposable {
       pid: this.pid, name: this.#name, pageBytes: 2 ** pageShift, atNs: Math.round(this.#lookedNs), elapsedNs: Math.round(elapsedNs),
       nextAfterNs: Math.round(costNs / this.#options.budgetShare), residentPages: sum((sample) => sample.residentPages), swappedPages: sum((sample) => sample.swappedPages),
       writtenPages: pages, writtenPagesPerSecond: perSecond(pages, elapsedNs), workingSet: this.#workingSet(everything as PageRange), mappings,
-      blindSpots: round.hidden, ...heat, cost: this.#cost(faults, costNs, rounds, elapsedNs), predicted: this.#predict(),
+      blindSpots: round.hidden, forkedPids: this.#newChildren(), ...heat, cost: this.#cost(faults, costNs, rounds, elapsedNs), predicted: this.#predict(),
     }
   }
 
@@ -146,6 +149,13 @@ export class Watch implements Disposable {
     this.#bursts.push(...points.map((point, i) => ({ ...point, nominalNs: BURST_NS[i]! })))
     this.#bursts.splice(0, this.#bursts.length - BURSTS_KEPT * BURST_NS.length)
     this.#nextBurstNs = this.#kernel.clock.nowNs() + BURST_EVERY_NS
+  }
+
+  /** Forked since the last look, and still there. */
+  #newChildren(): number[] {
+    const before = this.#children
+    this.#children = new Set(this.#process.children())
+    return [...this.#children].filter((pid) => !before.has(pid))
   }
 
   #distinct(range: PageRange, since: number): number {
