@@ -16,6 +16,7 @@ export interface Kernel extends Disposable {
   readonly pageShift: PageShift
   readonly architecture: Architecture
   readonly clock: Clock
+  readonly processors: number
   readonly tasks: Tasks
   /** A page of ours for the arguments of a single call. Valid until the next call of anything that uses it. */
   readonly scratch: Block

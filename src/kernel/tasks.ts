@@ -27,6 +27,8 @@ export type SeizeOutcome = 'seized' | 'gone' | 'not-permitted'
 export interface Tasks {
   /** Thread ids of a process, as the kernel lists them now. Empty when it is gone. */
   threads(pid: number): number[]
+  /** How many threads run or want to, at this moment. */
+  runnable(pid: number): number
   seize(tid: number): SeizeOutcome
   interrupt(tid: number): void
   /** What happened to the thread since last asked; `undefined` when nothing did. Never blocks. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { pageShift, type PageShift } from '../memory/address.ts'
 import { assert, TidemarkError } from '../kernel/errors.ts'
 import type { Architecture } from '../kernel/architecture.ts'
@@ -26,6 +27,7 @@ export function openLinuxKernel(): Kernel {
     pageShift: shift,
     architecture: runningArchitecture(),
     clock,
+    processors: availableParallelism(),
     tasks: linuxTasks(clock, page(1)),
     scratch: page(2),
     openProcess: (pid, traced) => openProcess(pid, shift, traced),

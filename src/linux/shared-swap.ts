@@ -1,14 +1,11 @@
-import { closeSync, openSync, statfsSync } from 'node:fs'
+import { fstatSync, openSync } from 'node:fs'
 import type { PageNumber, PageShift } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
 import type { PageRange } from '../memory/page-range.ts'
 import { RegionList } from '../memory/region-list.ts'
 import { PageState, type PageTables } from '../kernel/page-tables.ts'
-import { allocateBlock, getU64, putU64 } from './block.ts'
-import { systemCall } from './ffi.ts'
-import { NR } from './system-calls.ts'
-
-const TMPFS_MAGIC = 0x0102_1994
+import { allocateBlock } from './block.ts'
+import { MAPPED_FILE_BLOCK_BYTES, MappedFile } from './mapped-file.ts'
 
 /**
  * Appends what of a range is in swap, of a mapping of shared memory whose object has data throughout the range. Page tables do not
@@ -18,22 +15,18 @@ const TMPFS_MAGIC = 0x0102_1994
 export function findSwappedShared(path: string, mapping: Mapping, range: PageRange, shift: PageShift, pageTables: PageTables, found: RegionList): void {
   let file: number
   try {
-    if (statfsSync(path).type !== TMPFS_MAGIC) return
     file = openSync(path, 'r')
   } catch {
     return
   }
-  using block = allocateBlock(4096)
-  const words = new Uint32Array(block.bytes.buffer)
-  const cached = (start: number, end: number): number => {
-    putU64(words, 0, mapping.offset + (start - mapping.start) * 2 ** shift)
-    putU64(words, 2, (end - start) * 2 ** shift)
-    return systemCall(NR.cachestat, file, block.address, block.address + 1024, 0) < 0 ? end - start : getU64(words, 256)
-  }
+  using block = allocateBlock(MAPPED_FILE_BLOCK_BYTES)
+  using object = new MappedFile(file, fstatSync(file, { bigint: true }), shift, block)
+  if (object.kind !== 'shmem') return
+  const toObject = mapping.offset / 2 ** shift - mapping.start
+  const residence = { cachedPages: 0, evictedPages: 0 }
   const halve = (start: number, end: number): void => {
-    const count = cached(start, end)
-    if (count >= end - start) return
-    if (count === 0) {
+    if (object.residence(start + toObject, end + toObject, residence) === 'unknown' || residence.cachedPages >= end - start) return
+    if (residence.cachedPages === 0) {
       found.push(start, end)
       return
     }
@@ -41,11 +34,7 @@ export function findSwappedShared(path: string, mapping: Mapping, range: PageRan
     halve(start, middle)
     halve(middle, end)
   }
-  try {
-    for (const gap of unmapped(range, pageTables)) halve(gap.start, gap.end)
-  } finally {
-    closeSync(file)
-  }
+  for (const gap of unmapped(range, pageTables)) halve(gap.start, gap.end)
 }
 
 /** Mapped pages are in memory; what lies between them may be. */

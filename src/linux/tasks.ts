@@ -41,6 +41,8 @@ export function linuxTasks(clock: Clock, scratch: Block): Tasks {
   return {
     threads: (pid) => listProc(`/proc/${pid}/task`).map(Number),
 
+    runnable: (pid) => listProc(`/proc/${pid}/task`).filter((tid) => readStat(`/proc/${pid}/task/${tid}/stat`)?.fields[0] === 'R').length,
+
     seize(tid): SeizeOutcome {
       const result = ptrace(PTRACE.seize, tid)
       if (result === 0) return 'seized'

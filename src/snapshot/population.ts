@@ -10,6 +10,8 @@ export interface Population {
   readonly mappings: number
   readonly pages: number
   readonly hugePages: number
+  /** Of huge pages that are mapped as small ones. */
+  readonly splitPages?: number
   /** Pages that shared objects have, whether or not the target has mapped them. */
   readonly sharedPages: number
   /** Of private memory: page tables do not show the other. */

@@ -21,10 +21,13 @@ export function sampleCurve(clock: Clock, tracking: Tracking, intervalsNs: reado
   })
 }
 
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 /** Measurements of about the same interval, as one point each. */
 export function averaged(points: readonly (CurvePoint & { readonly nominalNs: number })[]): CurvePoint[] {
   const groups = new Map<number, CurvePoint[]>()
   for (const point of points) groups.set(point.nominalNs, [...groups.get(point.nominalNs) ?? [], point])
-  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
   return [...groups.values()].map((group) => ({ ns: mean(group.map(({ ns }) => ns)), pages: mean(group.map(({ pages }) => pages)) }))
 }

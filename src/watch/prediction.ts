@@ -8,7 +8,7 @@ import { forecastAll, type Forecast } from '../snapshot/forecast.ts'
 import { measurePopulation, type Population } from '../snapshot/population.ts'
 import { shareOf } from '../snapshot/selection.ts'
 import { Tracking, type Round, type TrackingOptions } from '../tracking/tracking.ts'
-import { averaged, sampleCurve } from './curve-sampler.ts'
+import { averaged, mean, sampleCurve } from './curve-sampler.ts'
 
 export interface PredictPlan extends TrackingOptions {
   readonly pid: number
@@ -40,21 +40,26 @@ const DOWNTIMES_NS = [1e6, 1e7, 1e8, 1e9]
 export function predictProcess(kernel: Kernel, plan: PredictPlan, checkAborted: () => void): Prediction {
   using process = kernel.openProcess(plan.pid)
   const wanted = dumpedWhole(process)
+  const { hugePages } = measurePopulation(process, wanted)
   const start = kernel.clock.nowNs()
   const tracking = new Tracking(kernel, process, plan)
   try {
+    const runnable: number[] = []
     const points = schedule(plan.forNs).map((nominalNs) => {
       checkAborted()
+      runnable.push(kernel.tasks.runnable(plan.pid))
       const [point] = sampleCurve(kernel.clock, tracking, [nominalNs], (round) => writtenPages(round, wanted), () => {})
       return { ...point!, nominalNs }
     })
     const measuredNs = kernel.clock.nowNs() - start
-    const population = measurePopulation(process, wanted)
+    const now = measurePopulation(process, wanted)
+    const population = { ...now, splitPages: Math.max(0, hugePages - now.hugePages) }
+    const load = Math.max(1, (mean(runnable) + 1) / kernel.processors)
     const pageBytes = 2 ** kernel.pageShift
     const curve = new DirtyCurve(averaged(points), population.pages)
     return {
       pid: plan.pid, pageBytes, measuredNs: Math.round(measuredNs), population, curve: curve.points,
-      strategies: forecastAll(population, curve, pageBytes, BUFFER_BYTES, plan.roundsMax),
+      strategies: forecastAll(population, curve, pageBytes, BUFFER_BYTES, plan.roundsMax, load),
       convergence: BANDWIDTHS.flatMap((bandwidth) => DOWNTIMES_NS.map((downtimeNs) => convergence(curve, population.pages, pageBytes, bandwidth, downtimeNs))),
     }
   } finally {

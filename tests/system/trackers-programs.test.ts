@@ -9,7 +9,7 @@ import { programs, runProgram } from '../support/tracker-programs.ts'
 import { oracleSubject, type Subject, trackerSubject, trackerUnavailable } from '../support/tracker-subjects.ts'
 
 const skip = guestsUnavailable()
-const RUNS = Number(process.env['TIDEMARK_RUNS'] ?? 20)
+const RUNS = Number(process.env['TIDEMARK_RUNS'] ?? 12)
 const SHRINK_MS_MAX = 120_000
 
 /** The shortest program that fails, if one does: its commands are in the message. */

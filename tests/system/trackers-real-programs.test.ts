@@ -18,9 +18,9 @@ import { untilTaskState } from '../support/task-state.ts'
 import { trackerUnavailable } from '../support/tracker-subjects.ts'
 import { ReportedPages } from '../support/tracker-check.ts'
 
-const SECONDS = Number(process.env['TIDEMARK_TRACK_SECONDS'] ?? 20)
+const SECONDS = Number(process.env['TIDEMARK_TRACK_SECONDS'] ?? 8)
 /** For trackers that are not the first choice. */
-const SECONDS_BESIDE = Math.min(SECONDS, 6)
+const SECONDS_BESIDE = Math.min(SECONDS, 4)
 const REDIS_MIB = 64
 
 interface Followed {
