@@ -8,7 +8,10 @@ import { EXIT } from './exit.ts'
 export async function withInterrupts<T>(timeoutNs: number | undefined, body: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   let exitCode: number | undefined
+  let finished = false
   const onSignal = (name: NodeJS.Signals): void => {
+    // What comes when the work is done has nothing left to break off.
+    if (finished) process.exit()
     const code = name === 'SIGTERM' ? EXIT.terminated : EXIT.interrupted
     if (exitCode !== undefined) process.exit(code)
     exitCode = code
@@ -27,7 +30,7 @@ export async function withInterrupts<T>(timeoutNs: number | undefined, body: (si
     process.stderr.write('tidemark: interrupted; the target runs on, no file was left\n')
     process.exit(exitCode)
   } finally {
+    finished = true
     clearTimeout(timer)
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
   }
 }

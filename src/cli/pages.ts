@@ -27,9 +27,10 @@ Examples:
   tidemark pages 4242 --mapping 0x7f3a5c021000      the mapping that holds this address
   tidemark pages 4242 --json | jq .total            for programs
 
-Each page is one of: mapped (resident), zero (the shared page of zeros), cached (in memory but not mapped here), swapped (shared
-memory too), fallocated (shared memory reserved and never written), hole, uncached (in its file only), guard, poisoned, pastEnd (of
-the file), special (the kernel's own), unknown. The tracker is the best way in which its writes could be followed.`)
+Each page is one of: mapped (resident), zero (the shared page of zeros), cached (in memory but not
+mapped here), swapped (shared memory too), fallocated (shared memory reserved and never written),
+hole, uncached (in its file only), guard, poisoned, pastEnd (of the file), special (the kernel's
+own), unknown. The tracker is the best way in which its writes could be followed.`)
     .action(run)
 }
 

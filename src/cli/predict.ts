@@ -25,8 +25,9 @@ Examples:
   tidemark predict 4242 --for 30s         more certain for programs that work in bursts
   tidemark predict 4242 --json | jq .strategies.precopy.pauseNs
 
-Watching stops the process for about a millisecond at its start and end; in between each first write to a page
-costs it about a microsecond. Times to save are for files in memory: a slow disk adds to them, not to the pause.`)
+Watching stops the process for about a millisecond at its start and end; in between each first
+write to a page costs it about a microsecond, and takes the huge page apart that it is on. Times to
+save are for files in memory: a slow disk adds to them, not to the pause.`)
     .action(async (pid: number, flags: Flags) => {
       const found = await withInterrupts(flags.timeout, (signal) => predict(pid, { forNs: flags.for, roundsMax: flags.rounds, signal }))
       if (flags.json) process.stdout.write(`${JSON.stringify({ schema: 'tidemark.predict/1', ...found })}\n`)

@@ -44,8 +44,9 @@ export interface ThreadTimes {
 
 /** Of a file. Writing through a shared mapping changes its times as write(2) does (fault_dirty_shared_page(), mm/memory.c). */
 export interface FileStamp {
-  /** Its length and how much of it exists: changed by truncation and hole punching. */
-  readonly extent: string
+  /** Its length, and how many blocks of it exist: hole punching takes some away. */
+  readonly bytes: number
+  readonly blocks: number
   readonly times: string
   /** The last change is older than the clock's tick: a later one would show. */
   readonly settled: boolean

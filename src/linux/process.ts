@@ -131,7 +131,7 @@ class LinuxProcess implements Process {
         const { ino, size, blocks, mtimeMs, ctimeMs } = statSync(path)
         if (ino !== mapping.inode) continue
         // A timestamp moves with the clock tick, 1 to 10 ms: one this young may hide a later write.
-        return { extent: `${size} ${blocks}`, times: `${mtimeMs} ${ctimeMs}`, settled: Date.now() - mtimeMs >= 50 }
+        return { bytes: size, blocks, times: `${mtimeMs} ${ctimeMs}`, settled: Date.now() - mtimeMs >= 50 }
       } catch {
         continue
       }

@@ -198,5 +198,5 @@ export class PrecopyRounds {
 /** Changes when the file behind the mapping changes; `undefined` when that cannot be told, or it did a moment ago. */
 function settledStamp(capture: Capture, mapping: Mapping): string | undefined {
   const stamp = capture.process.fileStamp(mapping)
-  return stamp?.settled ? `${stamp.extent} ${stamp.times}` : undefined
+  return stamp?.settled ? `${stamp.bytes} ${stamp.blocks} ${stamp.times}` : undefined
 }

@@ -1,5 +1,6 @@
 import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
 import { PageSpans } from '../memory/page-spans.ts'
+import { grouped } from './grouped.ts'
 import type { Sink } from './tracker.ts'
 
 /** A write through one mapping of a shared object shows in no page table of the others: adds to each what was found in the others. */
@@ -18,11 +19,6 @@ export function projectAliases(mappings: readonly Mapping[], spansOf: Sink, page
 
 /** Mappings of the same shared object, where there are several. */
 function sharedObjects(mappings: readonly Mapping[]): Mapping[][] {
-  const byObject = new Map<string, Mapping[]>()
-  for (const mapping of mappings) {
-    if (!mapping.shared || !isFileBacked(mapping)) continue
-    const key = objectKey(mapping)
-    byObject.set(key, [...byObject.get(key) ?? [], mapping])
-  }
+  const byObject = grouped(mappings, (mapping) => mapping.shared && isFileBacked(mapping) ? objectKey(mapping) : undefined)
   return [...byObject.values()].filter((aliases) => aliases.length > 1)
 }

@@ -31,7 +31,11 @@ export class CompareTracker implements Tracker {
   readonly #chunks = new Map<number, BigUint64Array>()
   readonly #batch = new RegionList(1)
 
-  constructor(kernel: Kernel, process: Process) {
+  readonly #meanwhile: () => void
+
+  /** `meanwhile` is called again and again while memory is read, which takes long. */
+  constructor(kernel: Kernel, process: Process, meanwhile: () => void) {
+    this.#meanwhile = meanwhile
     this.#kernel = kernel
     this.#process = process
     this.#buffer = kernel.allocate(READ_BYTES)
@@ -75,6 +79,7 @@ export class CompareTracker implements Tracker {
       this.#batch.clear()
       this.#batch.push(from, from + count)
       readPages(this.#kernel, this.#process, this.#batch, 0, 1, this.#buffer, 0)
+      this.#meanwhile()
       this.#kernel.hashPages(this.#buffer, 0, count, this.#fresh, 0)
       for (let i = 0; i < count; i++) if (this.#exchange(from + i, this.#fresh[i]!)) changed.add(from + i, from + i + 1)
     }

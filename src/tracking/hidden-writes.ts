@@ -4,7 +4,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { FileStamp, HiddenWriters, Process } from '../kernel/process.ts'
 import type { HiddenWrites } from './report.ts'
 
-type FileChange = 'none' | 'resized' | 'perhaps'
+type FileChange = 'none' | 'cut' | 'perhaps'
 
 /** Looking through other processes and open files may take one part in this many of our time. */
 const DUTY = 50
@@ -58,7 +58,7 @@ export class HiddenWritesWatch {
   }
 
   /**
-   * How the mapping's object was changed otherwise than through mappings: not at all; to another length, or punched; or, as
+   * How the mapping's object was changed otherwise than through mappings: not at all; cut to another length, or punched; or, as
    * its times tell, perhaps: they change with every write through a shared mapping too.
    */
   changeOf(mapping: Mapping): FileChange {
@@ -103,7 +103,7 @@ export class HiddenWritesWatch {
 
 function compare(before: FileStamp | undefined, now: FileStamp | undefined): FileChange {
   if (before === undefined || now === undefined) return 'perhaps'
-  if (before.extent !== now.extent) return 'resized'
+  if (before.bytes !== now.bytes || now.blocks < before.blocks) return 'cut'
   return before.times === now.times && before.settled ? 'none' : 'perhaps'
 }
 

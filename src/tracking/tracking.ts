@@ -8,6 +8,7 @@ import type { Process } from '../kernel/process.ts'
 import { whileStopped, type Stopped } from '../tracee/freeze.ts'
 import { projectAliases } from './aliases.ts'
 import { CompareTracker } from './compare.ts'
+import { grouped } from './grouped.ts'
 import { HiddenWritesWatch } from './hidden-writes.ts'
 import type { HiddenWrites, TrackerName } from './report.ts'
 import { SoftDirtyTracker } from './soft-dirty.ts'
@@ -100,7 +101,7 @@ export class Tracking implements Disposable {
   #open(): void {
     const { trackers, freezeTimeoutNs } = this.#options
     for (const name of trackers) {
-      if (name === 'compare') this.#trackers.push(new CompareTracker(this.#kernel, this.#process))
+      if (name === 'compare') this.#trackers.push(new CompareTracker(this.#kernel, this.#process, () => void this.serve(0)))
       else if (name === 'wp-async') this.#trackers.push(new WpAsyncTracker(this.#kernel, this.#process, freezeTimeoutNs))
       else if (name === 'wp-sync') this.#trackers.push(new WpSyncTracker(this.#kernel, this.#process, freezeTimeoutNs))
       else if (this.#kernel.hasSoftDirty()) this.#trackers.push(new SoftDirtyTracker(this.#kernel, this.#process, freezeTimeoutNs))
@@ -110,20 +111,20 @@ export class Tracking implements Disposable {
 
   /** Stops the target, finds a tracker for each mapping that has none, and sets its mark. */
   #adopt(): void {
-    const adopted = new Map<Tracker, Mapping[]>()
+    const adopted: Assignment[] = []
     const stopped = whileStopped(this.#kernel, this.#process.pid, { timeoutNs: this.#options.freezeTimeoutNs, threads: 'all', meanwhile: () => void this.serve(0) }, (stopped) => {
       for (const mapping of this.#process.mappings()) {
         if (this.#assignmentOf(mapping) !== undefined) continue
         const assignment = this.#assign(stopped, mapping)
         this.#assignments.set(mapping.start, assignment)
-        if (typeof assignment.by === 'object') adopted.set(assignment.by, [...adopted.get(assignment.by) ?? [], mapping])
+        adopted.push(assignment)
       }
       return stopped
     })
     this.#stopNs += stopped.releasedNs - stopped.startedNs
     this.#newcomers.clear()
     if (this.#trackers.length === 0) throw this.#nothingAvailable()
-    for (const [tracker, mappings] of adopted) tracker.mark(mappings, (mapping) => this.#spansOf(mapping))
+    for (const [tracker, members] of grouped(adopted, trackerOf)) tracker.mark(members.map(({ mapping }) => mapping), (mapping) => this.#spansOf(mapping))
   }
 
   #assign(stopped: Stopped, mapping: Mapping): Assignment {
@@ -196,7 +197,7 @@ export class Tracking implements Disposable {
   }
 
   #collectAssigned(mappings: readonly Mapping[]): void {
-    const byTracker = new Map<Tracker, Mapping[]>()
+    const assigned: Assignment[] = []
     for (const mapping of mappings) {
       const assignment = this.#assignmentOf(mapping)
       if (assignment === undefined) {
@@ -204,13 +205,12 @@ export class Tracking implements Disposable {
         continue
       }
       this.#assignments.set(mapping.start, assignment)
-      const { by } = assignment
-      if (by === 'whole') this.#addWhole(mapping)
-      else if (by !== 'nothing') byTracker.set(by, [...byTracker.get(by) ?? [], mapping])
+      if (assignment.by === 'whole') this.#addWhole(mapping)
+      assigned.push(assignment)
     }
-    for (const [tracker, list] of byTracker) {
-      tracker.collect(list, (mapping) => this.#spansOf(mapping))
-      for (const mapping of list) if (tracker.lost.has(mapping.start)) this.#welcome(mapping)
+    for (const [tracker, members] of grouped(assigned, trackerOf)) {
+      tracker.collect(members.map(({ mapping }) => mapping), (mapping) => this.#spansOf(mapping))
+      for (const { mapping } of members) if (tracker.lost.has(mapping.start)) this.#welcome(mapping)
     }
   }
 
@@ -255,15 +255,13 @@ export class Tracking implements Disposable {
       }
     }
     projectAliases(mappings, (mapping) => this.#spansOf(mapping), 2 ** this.#kernel.pageShift)
-    for (const mapping of mappings) if (this.#isRewritten(mapping)) this.#addContents(mapping)
+    for (const mapping of mappings) if (this.#mayHoldOthers(mapping)) this.#addContents(mapping)
   }
 
-  /** Whether any page may hold something else because its object was changed otherwise than through a mapping. */
-  #isRewritten(mapping: Mapping): boolean {
+  /** Whether pages may hold something else without having been written: cut off and grown again, or of a file that was written. */
+  #mayHoldOthers(mapping: Mapping): boolean {
     const change = this.#hidden.changeOf(mapping)
-    if (change === 'none') return false
-    // A change of times that no write through a mapping explains was write(2).
-    return change === 'resized' || !mapping.shared || this.#spansOf(mapping).length === 0
+    return change === 'cut' || (change === 'perhaps' && !mapping.shared)
   }
 
   #addContents(mapping: Mapping): void {
@@ -306,6 +304,10 @@ export class Tracking implements Disposable {
     for (const tracker of this.#trackers) tracker[Symbol.dispose]()
     this.#trackers.length = 0
   }
+}
+
+function trackerOf({ by }: Assignment): Tracker | undefined {
+  return typeof by === 'object' ? by : undefined
 }
 
 /** Of the same object, though it may have been cut or have grown. */

@@ -9,7 +9,7 @@ import { skipTargets, skipWithout, Target } from '../support/fixtures.ts'
 import { checkoutRoot } from '../support/guest-build.ts'
 
 const COLUMNS_MAX = 100
-const COMMANDS = ['check', 'dump', 'predict', 'top', 'completion']
+const COMMANDS = ['check', 'dump', 'pages', 'predict', 'top', 'completion']
 
 test('--help of every command has examples, fits 100 columns and goes to stdout', async () => {
   for (const words of [[], ...COMMANDS.map((command) => [command])]) {
