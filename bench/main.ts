@@ -10,7 +10,7 @@ import { benchTracking } from './tracking.ts'
 const SUBJECTS: Readonly<Record<string, (quick: boolean) => Promise<void>>> = {
   async tracking(quick) {
     const programs = await compilePrograms()
-    await benchTracking(programs, quick ? { mib: 64, roundsMs: [100], runs: 1, windowMs: 300 } : { mib: 1024, roundsMs: [100, 1000, 10_000], runs: 3, windowMs: 5000 })
+    await benchTracking(programs, quick ? { mib: 64, roundsMs: [100], runs: 1, windowMs: 300 } : { mib: 1024, roundsMs: [100, 1000, 10_000], runs: 3, windowMs: 3000 })
     console.log(await benchBuffers(quick ? { mib: 32, runs: 1 } : { mib: 256, runs: 9 }))
   },
   async forecast(quick) {
