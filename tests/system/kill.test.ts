@@ -11,6 +11,9 @@ import { checkoutRoot, guestsUnavailable, startGuest } from '../support/guest.ts
 import { seededRandom } from '../support/random.ts'
 import { leftBehind, readTaskState, untilTaskState, type TaskState } from '../support/task-state.ts'
 
+/** TIDEMARK_KILLS=1000 kills more often. */
+const KILLS = Number(process.env['TIDEMARK_KILLS'] ?? 100)
+
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-kill-'))
 after(() => rmSync(folder, { recursive: true }))
 const skip = guestsUnavailable()
@@ -58,13 +61,13 @@ async function timeOf(pid: number): Promise<number> {
   return performance.now() - start
 }
 
-test('300 dumps killed at random moments harm neither a busy process nor the folder', { skip }, async (t) => {
+test(`${KILLS} dumps killed at random moments harm neither a busy process nor the folder`, { skip }, async (t) => {
   const random = seededRandom(t)
   await using guest = await startGuest('wavefront', ['4', '2048'])
   const before = readTaskState(guest.pid)
   const wholeMs = await timeOf(guest.pid)
   let killed = 0
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < KILLS; i++) {
     const args = ['dist/cli/main.js', 'dump', `${guest.pid}`, '-o', join(folder, `${i}.core`), '--strategy', random.pick([...STRATEGIES, 'auto'])]
     const tool = spawn(process.execPath, args, { cwd: checkoutRoot(), stdio: 'ignore' })
     const exit = once(tool, 'exit')
@@ -78,7 +81,7 @@ test('300 dumps killed at random moments harm neither a busy process nor the fol
     await assertUnharmed(guest.pid, before, `run ${i}`)
   }
   assert.deepEqual(readdirSync(folder).filter((name) => name.endsWith('.partial') || !isWholeCore(join(folder, name))), [])
-  t.diagnostic(`${killed} of 300 were killed before they had finished`)
+  t.diagnostic(`${killed} of ${KILLS} were killed before they had finished`)
   const verdict = await guest.finish()
   assert.equal(verdict.kind, 'ok', JSON.stringify(verdict))
 })

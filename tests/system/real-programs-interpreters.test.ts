@@ -6,7 +6,7 @@ import { attach, type DumpOptions } from 'tidemark'
 import { countThreads, gdb } from '../support/gdb.ts'
 import { findProgram, programMissing, startProgram, temporaryFolder, type RunningProgram } from '../support/programs.ts'
 
-const DUMPS_EACH = 20
+const DUMPS_EACH = 10
 const STRATEGIES: readonly NonNullable<DumpOptions['strategy']>[] = ['auto', 'precopy', 'fork', 'stop']
 /** What a timer of milliseconds may be late at most: no pause here comes near, but other work on the machine may. */
 const STALL_MS_MAX = 8_000
