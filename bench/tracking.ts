@@ -39,8 +39,8 @@ async function benchSlowdown(programs: Programs, plan: TrackingPlan): Promise<vo
       const slowdowns: number[] = []
       const pages: number[] = []
       for (let run = 0; run < plan.runs; run++) {
-        note(`slowdown under ${tracker}, rounds of ${roundMs} ms: ${run + 1} of ${plan.runs}`)
         const found = await measureSlowdown(programs, plan, tracker, roundMs)
+        note(`${tracker}, rounds of ${roundMs} ms, ${run + 1} of ${plan.runs}: slower by ${(found.slowdown * 100).toFixed(1)} %`)
         slowdowns.push(found.slowdown * 100)
         pages.push(found.pagesPerRound)
       }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { pageShift } from './address.ts'
 import { PageSpans } from './page-spans.ts'
+import { RegionList } from './region-list.ts'
 
 const range = fc.tuple(fc.nat(500), fc.nat(20)).map(([start, length]) => [start, start + length] as const)
 
@@ -10,10 +11,17 @@ test('spans hold exactly the pages added, in any order, ascending and merged', (
   fc.assert(fc.property(fc.array(range, { maxLength: 200 }), (ranges) => {
     const spans = new PageSpans()
     const pages = new Set<number>()
-    for (const [start, end] of ranges) {
-      spans.add(start, end)
+    const regions = new RegionList(200)
+    ranges.forEach(([start, end], i) => {
+      if (i % 3 === 0) spans.add(start, end)
+      else regions.push(start, end)
+      if (i % 7 === 0) {
+        spans.addRegions(regions)
+        regions.clear()
+      }
       for (let page = start; page < end; page++) pages.add(page)
-    }
+    })
+    spans.addRegions(regions)
     spans.sort()
     const held: number[] = []
     for (let i = 0; i < spans.length; i++) {

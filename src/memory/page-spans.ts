@@ -30,8 +30,28 @@ export class PageSpans {
     this.length++
   }
 
-  addRegions(regions: RegionList): void {
-    for (let i = 0; i < regions.length; i++) this.add(regions.starts[i]!, regions.ends[i]!)
+  /** Regions mostly come in order and apart: then they are only copied. */
+  addRegions({ starts, ends, length }: RegionList): void {
+    while (this.length + length > this.starts.length) this.#grow()
+    const { starts: toStarts, ends: toEnds } = this
+    let to = this.length
+    let lastEnd = to === 0 ? -1 : toEnds[to - 1]!
+    for (let i = 0; i < length; i++) {
+      const start = starts[i]!
+      const end = ends[i]!
+      if (start > lastEnd && start < end) {
+        toStarts[to] = start
+        toEnds[to] = end
+        to++
+        lastEnd = end
+      } else {
+        this.length = to
+        this.add(start, end)
+        to = this.length
+        lastEnd = to === 0 ? -1 : toEnds[to - 1]!
+      }
+    }
+    this.length = to
   }
 
   /** The ranges of another, moved by so many pages, as far as they lie within bounds. */
@@ -85,13 +105,16 @@ export class PageSpans {
     const addresses = new BigUint64Array(this.length * 2)
     const halves = new Uint32Array(addresses.buffer)
     const low = 2 ** (32 - shift)
-    const put = (index: number, page: number): void => {
-      halves[index] = (page % low) * 2 ** shift
-      halves[index + 1] = Math.floor(page / low)
-    }
+    const pageBytes = 2 ** shift
     for (let i = 0; i < this.length; i++) {
-      put(i * 4, this.starts[i]!)
-      put(i * 4 + 2, this.ends[i]!)
+      const start = this.starts[i]!
+      const end = this.ends[i]!
+      const startHigh = Math.floor(start / low)
+      const endHigh = Math.floor(end / low)
+      halves[4 * i] = (start - startHigh * low) * pageBytes
+      halves[4 * i + 1] = startHigh
+      halves[4 * i + 2] = (end - endHigh * low) * pageBytes
+      halves[4 * i + 3] = endHigh
     }
     return addresses
   }

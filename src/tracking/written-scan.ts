@@ -50,7 +50,7 @@ export class WrittenScan {
     const query = { all, none: 0, any, report: PageState.present, protect: this.#protects, trackedOnly: false }
     drain((start, found) => this.#process.pageTables.scan({ start, end: range.end }, query, found), range.start, this.#found, (regions) => {
       into.addRegions(regions)
-      for (let i = 0; i < regions.length; i++) protect(regions.starts[i]!, regions.ends[i]!)
+      if (!this.#protects) for (let i = 0; i < regions.length; i++) protect(regions.starts[i]!, regions.ends[i]!)
     })
   }
 
