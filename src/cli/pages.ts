@@ -22,7 +22,7 @@ export function pagesCommand(): Command {
     .addHelpText('after', `
 Examples:
   tidemark pages 4242                               a line for each mapping
-  tidemark pages 4242 --summary                     how much of it is in memory, in swap, only cached …
+  tidemark pages 4242 --summary                     how much is in memory, in swap, only cached …
   tidemark pages 4242 --mapping '[heap]'            the heap's ranges, with a drawing
   tidemark pages 4242 --mapping 0x7f3a5c021000      the mapping that holds this address
   tidemark pages 4242 --json | jq .total            for programs
