@@ -145,8 +145,9 @@ describe('a saved core', { skip: skipTargets }, () => {
   test('a pipe gets the bytes that a file would, of a target that stands still', async () => {
     using scratch = new Scratch()
     await using still = await Target.start({ mib: 4, threads: 0 })
-    // On another processor the kernel would write its number into the thread's rseq area.
+    // The kernel writes the number of its processor into the thread's rseq area when it next runs there.
     execFileSync('taskset', ['-cp', '0', String(still.pid)])
+    await still.assertUnharmed()
     const piped = await runCli(['dump', String(still.pid), '--strategy', 'stop', '-o', '-'])
     const named = await runCli(['dump', String(still.pid), '--strategy', 'stop', '-o', scratch.file('x.core')])
     assert.equal(piped.code, 0, piped.stderr)
@@ -154,6 +155,10 @@ describe('a saved core', { skip: skipTargets }, () => {
     const [fromPipe, fromFile] = [decode(piped.stdout), decode(readFileSync(scratch.file('x.core')))]
     assert.deepEqual(fromPipe.segments, fromFile.segments)
     const memory = (bytes: Buffer) => fromFile.segments.filter(({ writable }) => writable).map(({ fileOffset, fileBytes }) => bytes.subarray(fileOffset, fileOffset + fileBytes))
-    for (const [i, bytes] of memory(piped.stdout).entries()) assert.ok(bytes.equals(memory(readFileSync(scratch.file('x.core')))[i]!), `segment ${i}`)
+    const other = memory(readFileSync(scratch.file('x.core')))
+    for (const [i, bytes] of memory(piped.stdout).entries()) {
+      const differing = [...bytes.keys()].filter((at) => bytes[at] !== other[i]![at])
+      assert.deepEqual(differing.slice(0, 16), [], `bytes of segment ${i}`)
+    }
   })
 })
