@@ -1,5 +1,8 @@
 import { isFileBacked, objectKey, type Mapping } from '../memory/mapping.ts'
+import type { PageNumber } from '../memory/address.ts'
+import { PageBitmap } from '../memory/page-bitmap.ts'
 import { RegionList } from '../memory/region-list.ts'
+import { PageState } from '../kernel/page-tables.ts'
 import type { WpAsyncTracker } from '../tracking/wp-async.ts'
 import type { BlindSpot } from './blind-spots.ts'
 import type { Capture } from './capture.ts'
@@ -29,6 +32,8 @@ export class PrecopyRounds {
   readonly #heads = new Set<string>()
   /** What {@link settledStamp} said before the first page of a file mapping was copied. */
   readonly #stamps = new Map<string, string | undefined>()
+  /** Pages of private file mappings that were saved as the program's own. Given up since, they are the file's again. */
+  readonly ownPages = new PageBitmap()
   #holding = false
   readonly #projection = new RegionList(4096)
 
@@ -75,7 +80,7 @@ export class PrecopyRounds {
     const file = isFileBacked(mapping)
     if (file) this.#stamps.set(keyOf(mapping), settledStamp(capture, mapping))
     this.#tracker.clearStale(mapping, capture.found)
-    capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? () => {} : save)
+    capture.drain((start, found) => this.#tracker.markAll({ start, end: mapping.end }, found), mapping.start, file ? (regions) => this.#noteOwn(mapping, regions) : save)
     if (file && mapping.shared) this.#markData(mapping)
     if (file) capture.forContents(capture.process, mapping, share, save)
   }
@@ -89,6 +94,14 @@ export class PrecopyRounds {
     if (capture.detail(mapping)?.hugetlb) return
     for (const range of capture.dataRanges(mapping)) {
       capture.drain((start, found) => this.#tracker.markUnmapped({ start, end: range.end }, found), range.start, () => {})
+    }
+  }
+
+  #noteOwn(mapping: Mapping, regions: RegionList): void {
+    if (mapping.shared || !isFileBacked(mapping)) return
+    for (let i = 0; i < regions.length; i++) {
+      if ((regions.states[i]! & PageState.file) !== 0) continue
+      for (let page = regions.starts[i]!; page < regions.ends[i]!; page++) this.ownPages.add(page as PageNumber)
     }
   }
 
@@ -108,6 +121,7 @@ export class PrecopyRounds {
     this.#holding ||= this.expectedPages < HOLD_PAGES_MAX
     const take = this.#holding ? capture.hold.bind(capture) : capture.save.bind(capture)
     capture.drain((start, found) => this.#tracker.takeWritten({ start, end: mapping.end }, found), mapping.start, (regions) => {
+      this.#noteOwn(mapping, regions)
       take(capture.process, mapping, regions)
       for (const alias of aliases) take(capture.process, alias, this.projected(mapping, regions, alias))
     })

@@ -132,6 +132,23 @@ class LastStop {
       else this.#holdData(mapping, aliases, regions)
     })
     if (newFrom !== undefined) this.#takeNew(mapping, { start: newFrom, end: mapping.end })
+    else if (!anonymous && !mapping.shared) this.#takeGivenUp(mapping)
+  }
+
+  /** A page that was saved as the program's own, given up and read again is the file's, and marked as if nothing had been. */
+  #takeGivenUp(mapping: Mapping): void {
+    const { ownPages } = this.#rounds
+    if (!ownPages.hasAny(mapping)) return
+    const query = { all: PageState.file | PageState.present, none: PageState.written, any: 0, report: PageState.present, protect: false, trackedOnly: false }
+    this.#capture.drain((start, found) => this.#capture.process.pageTables.scan({ start, end: mapping.end }, query, found), mapping.start, (regions) => {
+      for (let i = 0; i < regions.length; i++) for (const page of ownPages.within(rangeAt(regions, i))) this.#holdPage(mapping, page)
+    }, this.#inner)
+  }
+
+  #holdPage(mapping: Mapping, page: number): void {
+    this.#short.clear()
+    this.#short.push(page, page + 1)
+    this.#hold(mapping, this.#short)
   }
 
   /** Of what is not written and not in memory, a page in swap is as it was saved; where only a marker is, the file's contents are again. */

@@ -109,7 +109,7 @@ export class WpAsyncTracker implements Tracker {
    * then returns an error in place of the number of regions.)
    */
   markAll(range: PageRange, found: RegionList): ScanOutcome {
-    return this.#process.pageTables.scan(range, { all: 0, none: 0, any: POPULATED, report: PageState.zero, protect: true, trackedOnly: false }, found)
+    return this.#process.pageTables.scan(range, { all: 0, none: 0, any: POPULATED, report: PageState.zero | PageState.file, protect: true, trackedOnly: false }, found)
   }
 
   /**
@@ -122,7 +122,7 @@ export class WpAsyncTracker implements Tracker {
 
   /** Reports the populated pages written since their mark, and sets it again in the same step. Skips as {@link markAll} does. */
   takeWritten(range: PageRange, found: RegionList): ScanOutcome {
-    return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: POPULATED, report: PageState.written, protect: true, trackedOnly: false }, found)
+    return this.#process.pageTables.scan(range, { all: PageState.written, none: 0, any: POPULATED, report: PageState.written | PageState.file, protect: true, trackedOnly: false }, found)
   }
 
   /**
