@@ -3,9 +3,8 @@ import type { PageShift } from '../memory/address.ts'
 import { objectKey, type Mapping } from '../memory/mapping.ts'
 import type { AddressSpace, FlaggedDetail, MappedObject } from '../kernel/address-space.ts'
 import type { Block } from '../kernel/block.ts'
-import { TidemarkError } from '../kernel/errors.ts'
 import { allocateBlock } from './block.ts'
-import { MapsFile, readDetails } from './maps.ts'
+import { mapFilePath, MapsFile, readDetails } from './maps.ts'
 import { deviceObject, MAPPED_FILE_BLOCK_BYTES, MappedFile } from './mapped-file.ts'
 import { PagemapFile } from './pagemap.ts'
 import { listProc, readStat } from './proc.ts'
@@ -48,19 +47,8 @@ class LinuxAddressSpace implements AddressSpace {
     this.pageTables = new PagemapFile(this.#task, shift)
   }
 
-  /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
-    const mappings = this.#readMaps()
-    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program while it was looked at`, { pid: this.pid })
-    return mappings
-  }
-
-  #readMaps(): readonly Mapping[] {
-    try {
-      return this.#maps.read()
-    } catch {
-      return [] // ESRCH
-    }
+    return this.#maps.mappings(this.pid, 'while it was looked at')
   }
 
   details(): ReadonlyMap<number, FlaggedDetail> {
@@ -81,10 +69,9 @@ class LinuxAddressSpace implements AddressSpace {
    * Linux 5.9); its path in the target's root; a file the target still has open. Nothing but a regular file is ever opened.
    */
   #open(mapping: Mapping): MappedFile | MappedObject | Refusal {
-    const hex = (page: number): string => (BigInt(page) << BigInt(this.#shift)).toString(16)
     let why = 'it has no name any more, and /proc/PID/map_files needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN'
     for (const path of [
-      () => `/proc/${this.#task}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`,
+      () => mapFilePath(this.#task, mapping, this.#shift),
       () => (mapping.path.startsWith('/') ? `/proc/${this.#task}/root${mapping.path}` : undefined),
       () => this.#openFile(mapping.inode),
     ]) {

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import type { PageShift } from '../memory/address.ts'
 import type { Mapping } from '../memory/mapping.ts'
 import type { FlaggedDetail } from '../kernel/address-space.ts'
+import { TidemarkError } from '../kernel/errors.ts'
 import { readProc, readWhole } from './proc.ts'
 
 /**
@@ -19,7 +20,7 @@ export class MapsFile implements Disposable {
     this.#shift = shift
   }
 
-  read(): readonly Mapping[] {
+  #read(): readonly Mapping[] {
     const bytes = readWhole(this.#file)
     if (bytes.equals(this.#text)) return this.#mappings
     this.#text = Buffer.from(bytes)
@@ -27,9 +28,30 @@ export class MapsFile implements Disposable {
     return this.#mappings
   }
 
+  /** None are left when the memory we opened has gone: the process ended, or runs another program in a memory of its own. Throws 'gone' then. */
+  mappings(pid: number, when: string): readonly Mapping[] {
+    const mappings = this.#readOrNone()
+    if (mappings.length === 0) throw new TidemarkError('gone', `process ${pid} ended or executed another program ${when}`, { pid })
+    return mappings
+  }
+
+  #readOrNone(): readonly Mapping[] {
+    try {
+      return this.#read()
+    } catch {
+      return [] // ESRCH
+    }
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.#file)
   }
+}
+
+/** The link to what is behind a mapping. */
+export function mapFilePath(task: number, mapping: Mapping, shift: PageShift): string {
+  const hex = (page: number): string => (BigInt(page) << BigInt(shift)).toString(16)
+  return `/proc/${task}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
 }
 
 /** `start-end perms offset device inode path`, proc_pid_maps(5). A newline in a path is printed as `\012`. */

@@ -6,7 +6,7 @@ import type { RegionList } from '../memory/region-list.ts'
 import { TidemarkError } from '../kernel/errors.ts'
 import type { FileStamp, HiddenWriters, MappingDetail, Process, ProcessIdentity, ThreadTimes } from '../kernel/process.ts'
 import { systemCall } from './ffi.ts'
-import { MapsFile, parseMaps, readDetails } from './maps.ts'
+import { mapFilePath, MapsFile, parseMaps, readDetails } from './maps.ts'
 import { PageOut } from './page-out.ts'
 import { PagemapFile } from './pagemap.ts'
 import { listProc, readProc, readProcBytes, readStat, statusLine } from './proc.ts'
@@ -78,19 +78,8 @@ class LinuxProcess implements Process {
     this.#pageOut = new PageOut(this.#task, shift)
   }
 
-  /** Empty when the memory we opened has gone: the process ended, or runs another program in a memory of its own. */
   mappings(): readonly Mapping[] {
-    const mappings = this.#readMaps()
-    if (mappings.length === 0) throw new TidemarkError('gone', `process ${this.pid} ended or executed another program meanwhile`, { pid: this.pid })
-    return mappings
-  }
-
-  #readMaps(): readonly Mapping[] {
-    try {
-      return this.#maps.read()
-    } catch {
-      return [] // ESRCH
-    }
+    return this.#maps.mappings(this.pid, 'meanwhile')
   }
 
   details(): ReadonlyMap<number, MappingDetail> {
@@ -121,8 +110,7 @@ class LinuxProcess implements Process {
 
   /** Opening these links needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_map_files_get_link, Linux 5.9). */
   #mapFile(mapping: Mapping): string {
-    const hex = (page: number): string => (BigInt(page) << BigInt(this.#shift)).toString(16)
-    return `/proc/${this.#task}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`
+    return mapFilePath(this.#task, mapping, this.#shift)
   }
 
   fileStamp(mapping: Mapping): FileStamp | undefined {
